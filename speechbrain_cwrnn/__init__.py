@@ -1,0 +1,18 @@
+"""Clockwork RNNs for SpeechBrain.
+
+Index
+-----
+ClockworkRNN : the layer, with the interface of `speechbrain.nnet.RNN.LSTM`
+clockwork_rnn : the same for one layer and direction, as a function
+Ensemble : many independent copies of a module, trained at once
+reference : the equations of the paper as a loop, to compare with
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+from speechbrain_cwrnn.ensemble import Ensemble
+from speechbrain_cwrnn.rnn import ClockworkRNN
+from speechbrain_cwrnn.sweep import clockwork_rnn
+
+__all__ = ["ClockworkRNN", "Ensemble", "clockwork_rnn"]

@@ -1,0 +1,150 @@
+"""Periods, group sizes and ticks: when does which group run?
+
+A group with period P ticks at the steps whose clock, counted since the state
+was zero, is a multiple of P. Everything here is integer arithmetic; the
+functions of a clock work on a Python int and, elementwise, on an integer
+tensor of one clock per sequence.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+from operator import index
+
+
+def resolve_periods(periods, hidden_size):
+    """The periods of the groups, fastest first, from what a user may write.
+
+    Arguments
+    ---------
+    periods : sequence of int, int or None
+        Strictly increasing positive integers; or the number g of groups, for
+        the exponential series 1, 2, 4, ..., 2^(g-1) of the paper; or None,
+        for 8 exponential groups (fewer if hidden_size < 8).
+    hidden_size : int
+        Number of hidden units, at least one per group.
+
+    Returns
+    -------
+    tuple of int
+        One period per group, in steps.
+
+    Example
+    -------
+    >>> resolve_periods(None, hidden_size=512)
+    (1, 2, 4, 8, 16, 32, 64, 128)
+    >>> resolve_periods(3, hidden_size=512)
+    (1, 2, 4)
+    """
+    expected = "strictly increasing positive integers, such as [1, 2, 4, 8]"
+    given = periods
+    if periods is None:
+        periods = min(8, hidden_size)
+    if isinstance(periods, int) and not isinstance(periods, bool):
+        if periods < 1:
+            raise ValueError(
+                f"periods={given}: expected at least one group, or {expected}."
+            )
+        periods = [2**i for i in range(periods)]
+    try:
+        if any(isinstance(p, bool) for p in periods):
+            raise TypeError
+        periods = tuple(index(p) for p in periods)
+    except TypeError:
+        raise ValueError(f"periods={given!r}: expected {expected}.") from None
+    increasing = all(p < q for p, q in zip(periods, periods[1:]))
+    if not periods or periods[0] < 1 or not increasing:
+        raise ValueError(f"periods={given!r}: expected {expected}.")
+    if hidden_size < len(periods):
+        raise ValueError(
+            f"hidden_size={hidden_size}: expected at least one unit for each "
+            f"of the {len(periods)} groups (periods={periods})."
+        )
+    return periods
+
+
+def resolve_group_sizes(group_sizes, hidden_size, num_groups):
+    """The number of units in each group, fastest first.
+
+    Arguments
+    ---------
+    group_sizes : sequence of int or None
+        Positive integers that add up to hidden_size; None deals the units out
+        equally, the remainder going to the faster groups, as in the paper.
+    hidden_size : int
+        Number of hidden units.
+    num_groups : int
+        Number of groups.
+
+    Returns
+    -------
+    tuple of int
+        One size per group.
+
+    Example
+    -------
+    >>> resolve_group_sizes(None, hidden_size=11, num_groups=4)
+    (3, 3, 3, 2)
+    """
+    if group_sizes is None:
+        size, rest = divmod(hidden_size, num_groups)
+        return tuple(size + (i < rest) for i in range(num_groups))
+    try:
+        sizes = tuple(index(k) for k in group_sizes)
+    except TypeError:
+        sizes = ()
+    if len(sizes) != num_groups or min(sizes) < 1 or sum(sizes) != hidden_size:
+        raise ValueError(
+            f"group_sizes={group_sizes!r}: expected {num_groups} positive "
+            f"integers (one per period) that add up to "
+            f"hidden_size={hidden_size}."
+        )
+    return sizes
+
+
+def first_tick(clock, period):
+    """The first step at which a group ticks, counted from now.
+
+    Arguments
+    ---------
+    clock : int or torch.Tensor
+        Steps since the state was zero.
+    period : int
+        Period of the group, in steps.
+
+    Returns
+    -------
+    int or torch.Tensor
+        0 if the group ticks now, at most period - 1.
+
+    Example
+    -------
+    >>> first_tick(6, period=4)
+    2
+    """
+    return -clock % period
+
+
+def ticks_before(t, clock, period):
+    """How often a group ticks at the steps 0, ..., t - 1 counted from now.
+
+    Arguments
+    ---------
+    t : int or torch.Tensor
+        Number of steps.
+    clock : int or torch.Tensor
+        Steps since the state was zero.
+    period : int
+        Period of the group, in steps.
+
+    Returns
+    -------
+    int or torch.Tensor
+        The multiples of the period among clock, ..., clock + t - 1.
+
+    Example
+    -------
+    >>> [ticks_before(t, clock=6, period=4) for t in range(8)]
+    [0, 0, 0, 1, 1, 1, 1, 2]
+    """
+    return -clock // period - -(clock + t) // period

@@ -1,0 +1,89 @@
+"""An LSTM with peepholes: the baseline of the paper, which PyTorch lacks.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class PeepholeLSTM(nn.Module):
+    """A layer of LSTM whose gates see the cell (Gers et al., 2002).
+
+        i[t] = sigmoid(V_i x[t] + W_i h[t-1] + p_i * c[t-1] + b_i)
+        f[t] = sigmoid(V_f x[t] + W_f h[t-1] + p_f * c[t-1] + b_f + forget_bias)
+        c[t] = f[t] * c[t-1] + i[t] * tanh(V_c x[t] + W_c h[t-1] + b_c)
+        o[t] = sigmoid(V_o x[t] + W_o h[t-1] + p_o * c[t] + b_o)
+        h[t] = o[t] * tanh(c[t])
+
+    It is for comparisons at the parameter counts of the paper, which the
+    three vectors p fit best, with networks that `Ensemble` trains at once.
+    It loops over time; where peepholes do not matter, `torch.nn.LSTM` is
+    faster.
+
+    Arguments
+    ---------
+    hidden_size : int
+        Number of cells.
+    input_size : int
+        Number of input features; may be 0.
+    forget_bias : float
+        Added to the bias of the forget gate.
+
+    Example
+    -------
+    >>> output, (h, c) = PeepholeLSTM(5, input_size=3)(torch.rand(2, 10, 3))
+    >>> output.shape, h.shape, c.shape
+    (torch.Size([2, 10, 5]), torch.Size([1, 2, 5]), torch.Size([1, 2, 5]))
+    """
+
+    def __init__(self, hidden_size, input_size, forget_bias=0.0):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.forget_bias = forget_bias
+        H = hidden_size
+        # The gates' rows are in the order of torch.nn.LSTM: i, f, c, o.
+        self.weight_ih = nn.Parameter(torch.empty(4 * H, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * H, H))
+        self.bias = nn.Parameter(torch.empty(4 * H))
+        self.peepholes = nn.Parameter(torch.empty(3, H))
+        bound = 1 / math.sqrt(H)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x, hx=None):
+        """Run over a batch of sequences.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Input [B, T, F].
+        hx : tuple of torch.Tensor
+            h and c before the first step [1, B, H]; by default zero.
+
+        Returns
+        -------
+        output : torch.Tensor
+            h at every step [B, T, H].
+        hn : tuple of torch.Tensor
+            h and c after the last step [1, B, H].
+        """
+        if hx is None:
+            zero = x.new_zeros(x.shape[0], self.hidden_size)
+            hx = (zero[None], zero[None])
+        h, c = hx[0][0], hx[1][0]
+        p_i, p_f, p_o = self.peepholes
+        inputs = F.linear(x, self.weight_ih, self.bias)
+        output = []
+        for z in inputs.unbind(1):
+            z_i, z_f, z_c, z_o = (z + F.linear(h, self.weight_hh)).chunk(4, -1)
+            i = torch.sigmoid(z_i + p_i * c)
+            f = torch.sigmoid(z_f + p_f * c + self.forget_bias)
+            c = f * c + i * torch.tanh(z_c)
+            h = torch.sigmoid(z_o + p_o * c) * torch.tanh(c)
+            output.append(h)
+        return torch.stack(output, dim=1), (h[None], c[None])

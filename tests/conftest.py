@@ -1,0 +1,28 @@
+"""Settings of all tests."""
+
+import importlib.util
+import sys
+
+import pytest
+import torch
+from hypothesis import settings
+
+# The same examples every time, however slow the machine.
+settings.register_profile("tests", derandomize=True, deadline=None)
+settings.load_profile("tests")
+
+if importlib.util.find_spec("speechbrain"):
+    import speechbrain  # noqa: F401
+    from speechbrain.utils.importutils import LazyModule
+
+    # Hypothesis asks each module for its __file__. SpeechBrain's lazy ones
+    # answer by importing what they stand for, which need not be installed.
+    for module in list(sys.modules.values()):
+        if isinstance(module, LazyModule):
+            module.__file__ = None
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Each test draws the same random numbers, in whatever order they run."""
+    torch.manual_seed(0)

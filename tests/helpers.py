@@ -1,0 +1,93 @@
+"""What several tests need: random layers, and comparing all their tensors.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import torch
+
+
+def random_layer(group_sizes, B, T, F, bias=True, h0=True, dtype=torch.float64):
+    """Arguments of `clockwork_rnn` for one layer, as leaves with gradients.
+
+    The weights are contractive, so that errors do not grow over time.
+    """
+    H = sum(group_sizes)
+
+    def leaf(*shape, scale=1.0):
+        value = scale * torch.randn(*shape, dtype=torch.float64)
+        return value.to(dtype).requires_grad_()
+
+    return {
+        "x": leaf(B, T, F),
+        "weight_ih": leaf(H, F, scale=0.5),
+        "weight_hh": [
+            leaf(k, sum(group_sizes[i:]), scale=0.7 / H**0.5)
+            for i, k in enumerate(group_sizes)
+        ],
+        "bias": leaf(H, scale=0.5) if bias else None,
+        "h0": leaf(B, H) if h0 else None,
+    }
+
+
+def cast(layer, dtype):
+    """The same layer in another dtype, with leaves of its own."""
+
+    def leaf(value):
+        return value.detach().to(dtype).requires_grad_()
+
+    return {
+        name: [leaf(w) for w in value]
+        if isinstance(value, list)
+        else None
+        if value is None
+        else leaf(value)
+        for name, value in layer.items()
+    }
+
+
+def all_tensors(function, layer, **options):
+    """Outputs and gradients, by name, under fixed random cotangents."""
+    output, hn = function(**layer, **options)
+    generator = torch.Generator().manual_seed(0)
+    cotangents = [
+        torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
+        for y in (output, hn)
+    ]
+    leaves = {name: value for name, value in layer.items() if value is not None}
+    for i, weight in enumerate(leaves.pop("weight_hh")):
+        leaves[f"weight_hh_g{i}"] = weight
+    gradients = torch.autograd.grad(
+        [output, hn], list(leaves.values()), cotangents
+    )
+    named = {f"d{name}": g for name, g in zip(leaves, gradients)}
+    return {"output": output.detach(), "hn": hn.detach(), **named}
+
+
+def assert_equal(actual, expected, rtol=1e-11):
+    """The same tensors up to the rounding of float64."""
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        assert actual[name].shape == value.shape, name
+        if value.numel():
+            error = (actual[name] - value).abs().max().item()
+            scale = max(1.0, value.abs().max().item())
+            assert error <= rtol * scale, f"{name} is off by {error}"
+
+
+def assert_as_exact(actual, plain, exact):
+    """Errors at most twice those of plain PyTorch in the same dtype.
+
+    `exact` is float64. Errors are root mean squares over a tensor, plus the
+    rounding of a single number, which nothing can be expected to beat.
+    """
+    for name, value in exact.items():
+        if value.numel():
+            floor = value.abs().max() * torch.finfo(plain[name].dtype).eps
+            error, allowed = (
+                (tensors[name].double() - value).square().mean().sqrt()
+                for tensors in (actual, plain)
+            )
+            assert error <= 2 * allowed + floor, (
+                f"{name}: error {error:.2e}, plain PyTorch's {allowed:.2e}"
+            )

@@ -1,0 +1,493 @@
+"""The layer: its contract, its invariances, and the bugs of others."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechbrain_cwrnn import ClockworkRNN, reference
+
+PERIODS = [1, 2, 4, 8]
+
+
+def make(hidden_size=8, input_size=3, periods=PERIODS, **options):
+    """A layer in float64."""
+    net = ClockworkRNN(
+        hidden_size, input_size=input_size, periods=periods, **options
+    )
+    return net.double()
+
+
+def randn(*shape):
+    """Random numbers in float64."""
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def assert_close(actual, expected, atol=1e-12):
+    """Equal up to the rounding of float64."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
+
+
+def parameters(net, suffix="l0"):
+    """Arguments of the reference, by the names that checkpoints have."""
+    weights = dict(net.named_parameters())
+    layer, *reverse = suffix.split("_")
+    rows = [
+        weights["_".join(["weight_hh", layer, f"g{i}", *reverse])]
+        for i in range(len(net.periods))
+    ]
+    return {
+        "weight_ih": weights[f"weight_ih_{suffix}"],
+        "weight_hh": rows,
+        "bias": weights.get(f"bias_{suffix}"),
+    }
+
+
+class TestAgainstReference:
+    """Layers and directions, put together from single ones by hand."""
+
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize("periods", [[1, 2, 4, 8], [1, 2, 3], [3, 5]])
+    def test_two_bidirectional_layers(self, periods, bias):
+        """hn follows torch.nn: layer 0 forward, reverse, layer 1 forward..."""
+        net = make(7, periods=periods, num_layers=2, bidirectional=True)
+        x = randn(3, 11, 3)
+        output, (h, clock) = net(x)
+        y = x
+        for layer in range(2):
+            ends = []
+            for d, suffix in enumerate([f"l{layer}", f"l{layer}_reverse"]):
+                end, hn = reference.clockwork_rnn(
+                    y.flip(1) if d else y,
+                    **parameters(net, suffix),
+                    periods=periods,
+                )
+                assert_close(h[2 * layer + d], hn)
+                ends.append(end.flip(1) if d else end)
+            y = torch.cat(ends, dim=-1)
+        assert_close(output, y)
+        assert clock.shape == (4, 3, 1) and (clock == 11).all()
+
+    def test_uneven_groups(self):
+        """group_sizes are those of the groups, fastest first."""
+        net = make(9, periods=[1, 3], group_sizes=[2, 7])
+        x = randn(2, 8, 3)
+        expected, _ = reference.clockwork_rnn(
+            x, **parameters(net), periods=[1, 3]
+        )
+        assert [len(w) for w in parameters(net)["weight_hh"]] == [2, 7]
+        assert_close(net(x)[0], expected)
+
+    def test_one_period_is_a_plain_rnn(self):
+        """Two bidirectional layers of period 1 are torch.nn.RNN."""
+        net = make(5, periods=[1], num_layers=2, bidirectional=True)
+        rnn = torch.nn.RNN(
+            3, 5, num_layers=2, bidirectional=True, batch_first=True
+        ).double()
+        with torch.no_grad():
+            for layer in ("l0", "l0_reverse", "l1", "l1_reverse"):
+                ours = parameters(net, layer)
+                getattr(rnn, f"weight_ih_{layer}").copy_(ours["weight_ih"])
+                getattr(rnn, f"weight_hh_{layer}").copy_(ours["weight_hh"][0])
+                getattr(rnn, f"bias_ih_{layer}").copy_(ours["bias"])
+                getattr(rnn, f"bias_hh_{layer}").zero_()
+        x, h0 = randn(4, 9, 3), randn(4, 4, 5)
+        (output, (h, _)), (expected, last) = net(x, h0), rnn(x, h0)
+        assert_close(output, expected)
+        assert_close(h, last)
+
+    def test_non_contiguous_input(self):
+        """The strides of x do not matter."""
+        net, x = make(), randn(5, 3, 4)
+        assert_close(net(x.mT)[0], net(x.mT.contiguous())[0])
+
+
+class TestState:
+    """Chunks with carried state give what the whole sequence gives."""
+
+    @given(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+    def test_any_chunks(self, chunks):
+        """Whatever the sizes of the chunks, and with several layers."""
+        net = make(7, periods=[1, 2, 3, 5], num_layers=2)
+        x = randn(2, sum(chunks), 3)
+        expected, (h, clock) = net(x)
+        state, outputs = None, []
+        for chunk in x.split(chunks, dim=1):
+            output, state = net(chunk, state)
+            outputs.append(output)
+        assert_close(torch.cat(outputs, dim=1), expected)
+        assert_close(state[0], h)
+        assert torch.equal(state[1], clock)
+
+    @pytest.mark.parametrize("split", range(1, 12))
+    def test_every_split(self, split):
+        """The second chunk starts at any clock; gradients flow through."""
+        net, x = make(), randn(2, 12, 3)
+        x.requires_grad_()
+        expected, _ = net(x)
+        first, state = net(x[:, :split])
+        second, _ = net(x[:, split:], state)
+        output = torch.cat([first, second], dim=1)
+        assert_close(output, expected)
+        cotangent = torch.randn_like(output)
+        wrt = [x, *net.parameters()]
+        actual = torch.autograd.grad(output, wrt, cotangent)
+        for a, e in zip(actual, torch.autograd.grad(expected, wrt, cotangent)):
+            assert_close(a, e)
+
+    def test_state_without_clock(self):
+        """h alone means that the clocks are at 0."""
+        net, x, h = make(), randn(2, 5, 3), randn(1, 2, 8)
+        clock = torch.zeros(1, 2, 1, dtype=torch.long)
+        output, _ = net(x, h)
+        assert_close(output, net(x, (h, clock))[0])
+        assert (output - net(x)[0]).abs().max() > 0.1
+
+    def test_sequences_of_different_clocks(self):
+        """A beam search mixes, repeats and updates states on dimension 1."""
+        net, x = make(), randn(3, 12, 3)
+        expected, _ = net(x)
+        states = [net(x[b : b + 1, : b + 2])[1] for b in range(3)]
+        h, clock = (torch.cat(s, dim=1) for s in zip(*states))
+        order = torch.tensor([2, 0, 1, 0])
+        h, clock = h[:, order, :], clock.index_select(1, order)
+        chunk = torch.stack([x[b, b + 2 : b + 7] for b in order])
+        output, (_, clock) = net(chunk, (h, clock))
+        for n, b in enumerate(order):
+            assert_close(output[n], expected[b, b + 2 : b + 7])
+        assert clock.flatten().tolist() == [9, 7, 8, 7]
+
+    def test_state_can_be_updated_in_place(self):
+        """As transducer decoders do."""
+        net = make(num_layers=2, bidirectional=True)
+        _, (h, clock) = net(randn(3, 5, 3))
+        h, clock = h.detach(), clock.detach()
+        h[:, 1], clock[:, 1] = 0, 0
+        assert (h != 0).all(-1).tolist() == [[True, False, True]] * 4
+        assert clock[..., 0].tolist() == [[5, 0, 5]] * 4
+
+
+class TestLengths:
+    """Padding changes nothing, and nothing comes out of it."""
+
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    def test_padded_equals_alone(self, bidirectional):
+        """Outputs, final states, clocks and gradients, in two layers."""
+        net = make(7, num_layers=2, bidirectional=bidirectional)
+        x = randn(4, 10, 3).requires_grad_()
+        steps = [10, 3, 7, 1]
+        output, (h, clock) = net(x, lengths=torch.tensor(steps) / 10)
+        assert output.shape[:2] == (4, 10)
+        total = 0
+        for b, n in enumerate(steps):
+            alone, (h_alone, clock_alone) = net(x[b : b + 1, :n])
+            assert_close(output[b, :n], alone[0])
+            assert not output[b, n:].any()
+            assert_close(h[:, b], h_alone[:, 0])
+            assert torch.equal(clock[:, b], clock_alone[:, 0])
+            total = total + alone.square().sum() + h_alone.sum()
+        wrt = [x, *net.parameters()]
+        actual = torch.autograd.grad(output.square().sum() + h.sum(), wrt)
+        for a, e in zip(actual, torch.autograd.grad(total, wrt)):
+            assert_close(a, e, atol=1e-11)
+
+    def test_rounded_not_truncated(self):
+        """n/T comes back as n steps for every n, short items as one."""
+        net = ClockworkRNN(2, input_size=1, periods=[1])
+        for T in (3, 29, 399):
+            lengths = torch.arange(1, T + 1) / T
+            _, (_, clock) = net(torch.zeros(T, T, 1), lengths=lengths)
+            assert clock.flatten().tolist() == list(range(1, T + 1))
+        _, (_, clock) = net(torch.zeros(1, 9, 1), lengths=torch.tensor([1e-3]))
+        assert clock.item() == 1
+
+    def test_batch_equals_singles(self):
+        """A sequence does not depend on the others in its batch."""
+        net, x = make(bidirectional=True), randn(3, 10, 3)
+        expected = torch.cat([net(x[b : b + 1])[0] for b in range(3)])
+        assert_close(net(x)[0], expected)
+
+    def test_lengths_and_state(self):
+        """A chunk in which sequences end, continued from where they ended."""
+        net, x = make(), randn(2, 12, 3)
+        expected, _ = net(x)
+        _, state = net(x[:, :6], lengths=torch.tensor([0.5, 1.0]))
+        rest = torch.stack([x[0, 3:9], x[1, 6:12]])
+        output, _ = net(rest, state)
+        assert_close(output[0], expected[0, 3:9])
+        assert_close(output[1], expected[1, 6:12])
+
+
+class TestClockwork:
+    """What makes it a Clockwork RNN; each is a bug of some implementation."""
+
+    def groups(self, y):
+        """The units of each of the four groups."""
+        return y.split(2, dim=-1)
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_held_bit_for_bit(self, training):
+        """Between ticks: no tanh, no decay, no dropout (RNN-JAX, talpay)."""
+        net = make(num_layers=2, dropout=0.5).train(training)
+        output, _ = net(randn(3, 33, 3))
+        for period, group in zip(PERIODS, self.groups(output)):
+            for t in range(1, 33):
+                held = torch.equal(group[:, t], group[:, t - 1])
+                assert held == (t % period != 0), (period, t)
+
+    def test_all_tick_first(self):
+        """The clock starts at 0: no group waits for its first period."""
+        output, _ = make()(randn(3, 1, 3))
+        assert (output != 0).all()
+
+    def test_slow_feeds_fast_only(self):
+        """Never the reverse (tomrunia, shaikhon, dugu9sword, vseq)."""
+        net = make()
+        h0 = randn(1, 1, 8).requires_grad_()
+        output, _ = net(randn(1, 9, 3), h0)
+        for i, receiver in enumerate(self.groups(output)):
+            (gradient,) = torch.autograd.grad(
+                receiver.square().sum(), h0, retain_graph=True
+            )
+            for j, sender in enumerate(self.groups(gradient)):
+                assert bool((sender != 0).all()) == (j >= i), (i, j)
+                assert bool((sender != 0).any()) == (j >= i), (i, j)
+
+    def test_input_between_ticks_is_not_seen(self):
+        """A group of period 4 sees x[0], x[4], ... and nothing else."""
+        net = make(4, periods=[4])
+        x = randn(2, 12, 3)
+        other = torch.where(torch.arange(12)[:, None] % 4 == 0, x, randn(12, 3))
+        assert torch.equal(net(x)[0], net(other)[0])
+        other[:, 8] += 1
+        assert not torch.equal(net(x)[0], net(other)[0])
+
+    def test_periods_that_do_not_nest(self):
+        """(1, 2, 3) at t = 3: 1 and 3 tick, 2 holds (buffer51, rdipietro)."""
+        output, _ = make(3, periods=[1, 2, 3])(randn(1, 4, 3))
+        ticked = (output[0, 3] != output[0, 2]).tolist()
+        assert ticked == [True, False, True]
+
+    def test_reads_the_state_before_the_step(self):
+        """A fast group reads a slow one's last state, not its new one."""
+        net = make(2, input_size=1, periods=[1, 2], bias=False)
+        with torch.no_grad():
+            net.weight_ih_l0.copy_(torch.tensor([[0.0], [1.0]]))
+            net.weight_hh_l0_g0.copy_(torch.tensor([[0.0, 1.0]]))
+            net.weight_hh_l0_g1.zero_()
+        x = torch.tensor([[[0.3], [9.0], [0.7], [9.0]]]).double()
+        slow = [0.3, 0.3, 0.7, 0.7]
+        fast = [0.0, slow[0], slow[1], slow[2]]
+        output = net(x)[0][0].atanh()
+        assert_close(output[:, 1], torch.tensor(slow).double(), atol=1e-7)
+        expected = torch.tensor(fast).double().tanh()
+        expected[1:] = torch.tensor(slow[:-1]).double().tanh()
+        assert_close(output[:, 0], expected, atol=1e-7)
+
+    def test_gradient_through_a_hold(self):
+        """The error of a held state reaches its last tick (zergylord)."""
+        net = make(1, input_size=1, periods=[8], bias=False)
+        x = randn(1, 8, 1).requires_grad_()
+        output, _ = net(x)
+        (gradient,) = torch.autograd.grad(output.sum(), x)
+        slope = 1 - output[0, 0] ** 2
+        assert_close(gradient[0, 0], 8 * slope * net.weight_ih_l0[0])
+        assert not gradient[0, 1:].any()
+
+    def test_structure_survives_training(self):
+        """No weight from fast to slow appears (prash2512, makistsantekidis);
+        all others are trained (talpay)."""
+        net, x = make(), randn(2, 17, 3)
+        before = net.dense_weight_hh().detach().clone()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            net(x)[0].square().sum().backward()
+            optimizer.step()
+        group = torch.arange(8) // 2
+        allowed = group[:, None] <= group
+        after = net.dense_weight_hh()
+        assert torch.equal(after != 0, allowed)
+        assert torch.equal(after != before, allowed)
+
+    @pytest.mark.parametrize("n, params", [(11, 91), (27, 460)])
+    def test_number_of_parameters(self, n, params):
+        """With a linear output, the paper's generators have one bias a unit
+        (n = 11: 91 parameters without the periods); prash2512, pranv have
+        two."""
+        net = ClockworkRNN(n, input_size=0, periods=9)
+        output = torch.nn.Linear(n, 1)
+        count = sum(p.numel() for m in (net, output) for p in m.parameters())
+        assert count == params
+        # And n^2/2 + nk/2 recurrent weights, for groups of the same size k.
+        if n == 27:
+            rows = parameters(net)["weight_hh"]
+            assert sum(w.numel() for w in rows) == (n * n + n * 3) // 2
+
+    def test_output_holds_all_groups(self):
+        """Groups are put side by side, not added up (nnetcpp)."""
+        output, (h, _) = make(5, periods=[1, 2, 4])(randn(2, 6, 3))
+        assert output.shape == (2, 6, 5)
+        assert torch.equal(output[:, -1], h[0])
+
+    def test_no_device_of_its_own(self):
+        """Everything is made where the input is (ToruOwO)."""
+        net = ClockworkRNN(
+            8, input_size=3, num_layers=2, bidirectional=True, periods=PERIODS
+        ).to("meta")
+        x = torch.empty(2, 5, 3, device="meta")
+        for T in (5, 1):
+            lengths = torch.ones(2, device="meta")
+            output, state = net(x[:, :T], lengths=lengths)
+            output, state = net(x[:, :T], state)
+            tensors = (output, *state)
+            assert all(y.device.type == "meta" for y in tensors)
+
+
+class TestLayer:
+    """The rest of the contract."""
+
+    def test_no_input(self):
+        """F = 0: what the groups do is up to their biases and weights."""
+        net = make(input_size=0)
+        output, _ = net(randn(2, 9, 0))
+        expected, _ = reference.clockwork_rnn(
+            randn(2, 9, 0), **parameters(net), periods=PERIODS
+        )
+        assert output.shape == (2, 9, 8)
+        assert_close(output, expected)
+
+    @pytest.mark.parametrize("T", [1, 2, 5])
+    def test_every_parameter_has_a_gradient(self, T):
+        """Also where the chunk has no tick of a slow group (DDP)."""
+        net = make(num_layers=2, bidirectional=True)
+        _, state = net(randn(2, 1, 3))
+        net(randn(2, T, 3), state)[0].sum().backward()
+        for name, parameter in net.named_parameters():
+            assert parameter.grad is not None, name
+
+    def test_dropout(self):
+        """Between layers and in training only, as in torch.nn.LSTM."""
+        torch.manual_seed(1)
+        net, x = make(num_layers=2, dropout=0.5), randn(2, 9, 3)
+        assert not torch.equal(net(x)[0], net(x)[0])
+        net.eval()
+        assert torch.equal(net(x)[0], net(x)[0])
+        all_dropped = make(num_layers=2, dropout=1.0)
+        expected, _ = reference.clockwork_rnn(
+            torch.zeros(2, 9, 8).double(),
+            **parameters(all_dropped, "l1"),
+            periods=PERIODS,
+        )
+        assert_close(all_dropped(x)[0], expected)
+        one_layer = make(dropout=0.5)
+        assert torch.equal(one_layer(x)[0], one_layer(x)[0])
+
+    def test_init(self):
+        """re_init makes each diagonal block orthogonal, and no other."""
+        net = make(16)
+        for weight in parameters(net)["weight_hh"]:
+            diagonal = weight[:, : len(weight)]
+            assert_close(diagonal @ diagonal.T, torch.eye(4).double(), 1e-6)
+        weight = make(16, re_init=False).weight_hh_l0_g0[:, :4]
+        identity = torch.eye(4).double()
+        assert (weight @ weight.T - identity).abs().max() > 0.1
+        for name, parameter in make(16, re_init=False).named_parameters():
+            assert parameter.abs().max() <= 0.25, name
+            assert parameter.abs().max() > 0.15, name
+
+    def test_dense_weight_hh(self):
+        """Block rows end at the right; one matrix per layer and direction."""
+        net = make(num_layers=2, bidirectional=True)
+        dense = net.dense_weight_hh(layer=1, reverse=True)
+        assert dense.shape == (8, 8)
+        assert torch.equal(dense[2:4, 2:], net.weight_hh_l1_g1_reverse)
+        assert not dense[2:4, :2].any()
+
+    def test_four_dimensions(self):
+        """(batch, time, a, b) is read as (batch, time, a * b)."""
+        net = ClockworkRNN(8, input_shape=(None, None, 2, 3))
+        x = torch.randn(2, 5, 2, 3)
+        assert torch.equal(net(x)[0], net(x.flatten(2))[0])
+
+    def test_input_shape(self):
+        """The last dimension of input_shape is the number of features."""
+        net = ClockworkRNN(8, input_shape=[None, None, torch.tensor(5)])
+        assert net.weight_ih_l0.shape == (8, 5)
+        assert net(torch.randn(1, 1, 5))[0].shape == (1, 1, 8)
+
+    def test_autocast(self):
+        """Under autocast the layer works in its dtype, as an LSTM does."""
+        net = ClockworkRNN(8, input_size=3, num_layers=2)
+        x = torch.randn(2, 9, 3)
+        expected, (_, clock) = net(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            output, state = net(x[:, :5])
+            rest, _ = net(x[:, 5:], state)
+        output = torch.cat([output, rest], dim=1)
+        assert output.dtype == torch.bfloat16
+        assert (output.float() - expected).abs().max() < 0.02
+        output.float().sum().backward()
+        assert net.weight_ih_l0.grad.dtype == torch.float32
+
+
+class TestBadInput:
+    """One sentence: the argument, what was given, what was expected."""
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({}, "input_shape=None, input_size=None: expected exactly one"),
+            (
+                {"input_shape": (None, None, 3), "input_size": 3},
+                r"input_shape=\(None, None, 3\), input_size=3: expected",
+            ),
+            ({"periods": [4, 2]}, r"periods=\[4, 2\]: expected strictly"),
+            ({"periods": list(range(1, 10))}, "hidden_size=8: expected at"),
+            (
+                {"periods": [1, 2], "group_sizes": [3, 4]},
+                r"group_sizes=\[3, 4\]: expected 2 .* hidden_size=8",
+            ),
+            ({"backend": "gpu"}, "backend='gpu': expected one of 'auto'"),
+            ({"nonlinearity": "selu"}, "nonlinearity='selu': expected one"),
+            ({"dropout": 1.5}, r"dropout=1.5: expected a prob.* \[0, 1\]"),
+            ({"num_layers": 0}, "num_layers=0: expected positive"),
+        ],
+    )
+    def test_constructor(self, options, message):
+        """Nothing is made of bad options."""
+        if options and "input_shape" not in options:
+            options = {"input_size": 3, **options}
+        with pytest.raises(ValueError, match=message):
+            ClockworkRNN(8, **options)
+
+    @pytest.mark.parametrize("shape", [(2, 3), (2, 5, 4), (2, 5, 1, 3)])
+    def test_input(self, shape):
+        """Wrong rank or number of features."""
+        with pytest.raises(ValueError) as error:
+            make()(randn(*shape))
+        assert f"x of shape {shape}: expected [batch, time, 3]" in str(
+            error.value
+        )
+
+    def test_no_steps(self):
+        """An empty sequence has no last state."""
+        with pytest.raises(ValueError, match="at least one step"):
+            make()(randn(2, 0, 3))
+
+    def test_lengths(self):
+        """Shape and range of relative lengths."""
+        x = randn(2, 5, 3)
+        with pytest.raises(ValueError, match=r"lengths of shape \(3,\): .*2"):
+            make()(x, lengths=torch.ones(3))
+        for bad in (0.0, -1.0, 5.0, float("nan")):
+            with pytest.raises(ValueError, match=r"lengths=.*: expected rel"):
+                make()(x, lengths=torch.tensor([1.0, bad]))
+
+    def test_state(self):
+        """Shapes of h and clock."""
+        x, h = randn(2, 5, 3), randn(1, 2, 8)
+        with pytest.raises(ValueError, match=r"hx: h of .*3.*\(1, 2, 8\)"):
+            make()(x, randn(1, 3, 8))
+        with pytest.raises(ValueError, match=r"clock of .*8.*\(1, 2, 1\)"):
+            make()(x, (h, h))

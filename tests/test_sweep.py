@@ -1,0 +1,128 @@
+"""The sweep, against the equations of the paper."""
+
+import pytest
+import torch
+from helpers import (
+    all_tensors,
+    assert_as_exact,
+    assert_equal,
+    cast,
+    random_layer,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechbrain_cwrnn import reference
+from speechbrain_cwrnn.sweep import clockwork_rnn
+
+PERIODS = [(1, 2, 4, 8), (1, 3, 5, 7), (2, 3, 4, 11), (1, 2, 3), (1,), (5,)]
+
+
+@given(st.data())
+def test_equals_reference(data):
+    """Output, final state and all gradients in float64, for any shapes."""
+    draw = data.draw
+    any_periods = st.lists(st.integers(1, 40), min_size=1, max_size=5)
+    periods = draw(
+        st.sampled_from(PERIODS)
+        | any_periods.map(lambda p: tuple(sorted(set(p))))
+    )
+    sizes = [draw(st.integers(1, 3)) for _ in periods]
+    B = draw(st.integers(1, 3))
+    clocks = st.integers(0, 100)
+    clock = draw(
+        clocks | st.lists(clocks, min_size=B, max_size=B).map(torch.tensor)
+    )
+    torch.manual_seed(draw(st.integers(0, 1000)))
+    layer = random_layer(
+        sizes,
+        B,
+        T=draw(st.integers(1, 30)),
+        F=draw(st.integers(0, 2)),
+        bias=draw(st.booleans()),
+        h0=draw(st.booleans()),
+    )
+    options = {
+        "periods": periods,
+        "clock": clock,
+        "nonlinearity": draw(st.sampled_from(["tanh", "relu"])),
+    }
+    expected = all_tensors(reference.clockwork_rnn, layer, **options)
+    assert_equal(all_tensors(clockwork_rnn, layer, **options), expected)
+
+
+@pytest.mark.parametrize("periods", PERIODS)
+@pytest.mark.parametrize("clock", [0, 3, torch.tensor([0, 3])])
+def test_float32(periods, clock):
+    """At most twice the error of plain PyTorch in float32."""
+    exact_layer = random_layer([6] * len(periods), B=2, T=60, F=5)
+    layer = cast(exact_layer, torch.float32)
+    exact_layer = cast(layer, torch.float64)
+    options = {"periods": periods, "clock": clock}
+    assert_as_exact(
+        all_tensors(clockwork_rnn, layer, **options),
+        plain=all_tensors(reference.clockwork_rnn, layer, **options),
+        exact=all_tensors(reference.clockwork_rnn, exact_layer, **options),
+    )
+
+
+@pytest.mark.parametrize("T", [1, 2, 7])
+@pytest.mark.parametrize("periods", [(1, 2, 4), (2, 3, 5)])
+def test_gradcheck(periods, T):
+    """Gradients against finite differences."""
+    layer = random_layer([2, 1, 2], B=2, T=T, F=2)
+    weight_hh = layer.pop("weight_hh")
+
+    def function(*args):
+        arguments = dict(zip(layer, args))
+        rows = args[len(layer) :]
+        return clockwork_rnn(**arguments, weight_hh=rows, periods=periods)
+
+    assert torch.autograd.gradcheck(function, (*layer.values(), *weight_hh))
+
+
+def test_vmap():
+    """vmap over layers equals a loop over them, gradients included."""
+    layers = [random_layer([2, 3], B=2, T=9, F=2) for _ in range(3)]
+    leaves = [layer[name] for layer in layers for name in ("x", "bias", "h0")]
+    leaves += [row for layer in layers for row in layer["weight_hh"]]
+    stacked = {
+        name: torch.stack([layer[name] for layer in layers])
+        for name in ("x", "weight_ih", "bias", "h0")
+    }
+    stacked["weight_hh"] = [
+        torch.stack(rows) for rows in zip(*(w["weight_hh"] for w in layers))
+    ]
+    output, hn = torch.vmap(lambda w: clockwork_rnn(**w, periods=(1, 3)))(
+        stacked
+    )
+    outputs, hns = zip(*(clockwork_rnn(**w, periods=(1, 3)) for w in layers))
+    outputs, hns = torch.stack(outputs), torch.stack(hns)
+    torch.testing.assert_close(output, outputs, rtol=0, atol=1e-12)
+    torch.testing.assert_close(hn, hns, rtol=0, atol=1e-12)
+
+    cotangent = torch.randn_like(output)
+    actual = torch.autograd.grad(output, leaves, cotangent)
+    expected = torch.autograd.grad(outputs, leaves, cotangent)
+    for a, e in zip(actual, expected):
+        torch.testing.assert_close(a, e, rtol=0, atol=1e-12)
+
+
+def test_vmap_over_inputs():
+    """vmap over the input alone, with the same weights for all."""
+    layer = random_layer([2, 3], B=2, T=9, F=2)
+    x = torch.randn(3, *layer.pop("x").shape, dtype=torch.float64)
+
+    def function(x):
+        return clockwork_rnn(x, **layer, periods=(1, 3))[0]
+
+    expected = torch.stack([function(x_n) for x_n in x])
+    actual = torch.vmap(function)(x)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+def test_number_of_periods():
+    """One period per block row."""
+    layer = random_layer([2, 3], B=1, T=2, F=1)
+    with pytest.raises(ValueError, match=r"periods=\(1,\): .* 2 block rows"):
+        clockwork_rnn(**layer, periods=(1,))
