@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Time a Clockwork RNN beside the layers that it takes the place of.
+
+> python benchmarks/speed.py
+> python benchmarks/speed.py --batch 1 32 --hidden 256 512 --csv speed.csv
+
+Prints a table and, with --csv, adds its rows to a file. All engines run in
+one process, in turns, so that what else the machine does hits all of them.
+Beside each time stands the error against the same computation in float64: the
+paper's equations as a loop for the Clockwork RNN, the layer itself for the
+others. It needs torch alone.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import csv
+import itertools
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+from speechbrain_cwrnn import ClockworkRNN, reference
+from speechbrain_cwrnn.recurrence import choose_engine
+
+
+def make_engines(F, H, periods, backend, device, dtype):
+    """Layers to compare, by name, each with the function that is its oracle.
+
+    Both are called with x [B, T, F] and return the output [B, T, H]. The
+    oracle is in float64.
+    """
+    torch.manual_seed(0)
+    cwrnn = ClockworkRNN(H, input_size=F, periods=periods, backend=backend)
+    layers = {
+        f"ClockworkRNN ({choose_engine(backend)})": cwrnn,
+        "nn.RNN": torch.nn.RNN(F, H, batch_first=True),
+        "nn.LSTM": torch.nn.LSTM(F, H, batch_first=True),
+    }
+    engines = {}
+    for name, layer in layers.items():
+        layer.to(device, dtype)
+        exact = make_exact(layer)
+        engines[name] = layer, exact
+    return engines
+
+
+def make_exact(layer):
+    """A float64 copy of a layer; of a ClockworkRNN, the equations."""
+    if not isinstance(layer, ClockworkRNN):
+        exact = type(layer)(
+            layer.input_size, layer.hidden_size, batch_first=True
+        ).to(next(layer.parameters()).device, torch.float64)
+        exact.load_state_dict(layer.state_dict())
+        return exact
+    return Equations(layer)
+
+
+class Equations(torch.nn.Module):
+    """The reference as a layer, with the parameters of a ClockworkRNN."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.periods = layer.periods
+        for name, parameter in layer.named_parameters():
+            parameter = torch.nn.Parameter(parameter.detach().double())
+            self.register_parameter(name, parameter)
+
+    def forward(self, x):
+        """x [B, T, F] -> output [B, T, H] and the last state."""
+        weight_ih, *weight_hh, bias = self.parameters()
+        return reference.clockwork_rnn(
+            x, weight_ih, weight_hh, bias, periods=self.periods
+        )
+
+
+def measure_error(layer, exact, x, cotangent):
+    """Largest error of the output, and of it and all gradients.
+
+    Each tensor's error is relative to the tensor's largest magnitude.
+    """
+    results = []
+    for module, inputs in ((layer, x), (exact, x.double())):
+        inputs = inputs.detach().requires_grad_()
+        output = module(inputs)[0]
+        wrt = [inputs, *module.parameters()]
+        gradients = torch.autograd.grad(output, wrt, cotangent.to(output))
+        results.append([output.detach(), *gradients])
+    errors = [
+        float((a.double() - e).abs().max() / e.abs().max())
+        for a, e in zip(*results)
+    ]
+    return errors[0], max(errors)
+
+
+def measure_times(engines, x, cotangent, repeats):
+    """Seconds of each run, by name of engine and direction."""
+    x = x.detach().requires_grad_()
+
+    def forward(layer):
+        with torch.no_grad():
+            layer(x)
+
+    def forward_backward(layer):
+        layer(x)[0].backward(cotangent)
+
+    times = {}
+    # The first round warms up, and does not count.
+    for repeat in range(repeats + 1):
+        for name, (layer, _) in engines.items():
+            for function in (forward, forward_backward):
+                synchronize(x.device)
+                start = time.perf_counter()
+                function(layer)
+                synchronize(x.device)
+                elapsed = time.perf_counter() - start
+                runs = times.setdefault((name, function.__name__), [])
+                if repeat:
+                    runs.append(elapsed)
+    return times
+
+
+def synchronize(device):
+    """Wait until a GPU has done what it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def machine(device):
+    """What the numbers were measured on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(": ")[2]
+    return platform.processor() or platform.machine()
+
+
+def benchmark(B, T, F, H, args):
+    """Rows of the table for one shape."""
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    engines = make_engines(F, H, args.groups, args.backend, device, dtype)
+    x = torch.randn(B, T, F).to(device, dtype)
+    cotangent = torch.randn(B, T, H).to(device, dtype)
+    errors = {
+        name: measure_error(layer, exact, x, cotangent)
+        for name, (layer, exact) in engines.items()
+    }
+    times = measure_times(engines, x, cotangent, args.repeats)
+    rows = []
+    for (name, direction), runs in times.items():
+        runs = 1000 * torch.tensor(runs)
+        lstm = 1000 * torch.tensor(times["nn.LSTM", direction])
+        rows.append(
+            {
+                "engine": name,
+                "direction": direction,
+                "batch": B,
+                "time": T,
+                "input": F,
+                "hidden": H,
+                "groups": args.groups,
+                "dtype": args.dtype,
+                "q25_ms": f"{runs.quantile(0.25):.4g}",
+                "median_ms": f"{runs.median():.4g}",
+                "q75_ms": f"{runs.quantile(0.75):.4g}",
+                "vs_lstm": f"{lstm.median() / runs.median():.2f}",
+                "max_error": f"{errors[name][direction != 'forward']:.1e}",
+                "machine": machine(device),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            }
+        )
+    return rows
+
+
+def parse_arguments():
+    """What the user wants to know."""
+    parser = argparse.ArgumentParser(
+        description="Time a Clockwork RNN beside nn.RNN and nn.LSTM.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--batch", type=int, nargs="+", default=[16], help="sequences")
+    add("--time", type=int, nargs="+", default=[500], help="steps")
+    add("--hidden", type=int, nargs="+", default=[512], help="units")
+    add("--input", type=int, help="features (default: as many as units)")
+    add("--groups", type=int, default=8, help="of exponential periods")
+    add("--dtype", default="float32", help="such as float32 or bfloat16")
+    add("--device", default="cpu", help="such as cpu or cuda")
+    add("--backend", default="auto", help="engine of the ClockworkRNN")
+    add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
+    add("--repeats", type=int, default=7, help="timed runs of each")
+    add("--csv", type=Path, help="file that the rows are added to")
+    return parser.parse_args()
+
+
+def main():
+    """Measure, print and save."""
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    shown = ["engine", "direction", "batch", "time", "input", "hidden"]
+    shown += ["q25_ms", "median_ms", "q75_ms", "vs_lstm", "max_error"]
+    print(
+        f"{machine(torch.device(args.device))}, {args.threads} thread(s), "
+        f"torch {torch.__version__}, {args.dtype}, {args.groups} groups\n"
+    )
+    print(f"| {' | '.join(shown)} |\n|{' --- |' * len(shown)}")
+    for B, T, H in itertools.product(args.batch, args.time, args.hidden):
+        rows = benchmark(B, T, H if args.input is None else args.input, H, args)
+        for row in rows:
+            print(f"| {' | '.join(str(row[key]) for key in shown)} |")
+        if args.csv:
+            new = not args.csv.exists()
+            with open(args.csv, "a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, rows[0])
+                if new:
+                    writer.writeheader()
+                writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
