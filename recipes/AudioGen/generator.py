@@ -1,0 +1,71 @@
+"""A recurrent network without input that produces a waveform.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+from torch import nn
+
+
+class Generator(nn.Module):
+    """A recurrent layer that gets no input, and a linear output.
+
+    What it produces is up to its weights alone: it starts from zero, and all
+    networks have the same "input". All weights and biases start out normal
+    (section 5.1 of the Clockwork RNN paper).
+
+    Arguments
+    ---------
+    rnn : callable
+        Makes the recurrent layer, when called with input_size=0.
+    init_std : float
+        Standard deviation of the initial weights and biases.
+
+    Example
+    -------
+    >>> import torch
+    >>> from functools import partial
+    >>> from speechbrain_cwrnn import ClockworkRNN
+    >>> net = Generator(partial(ClockworkRNN, 40, periods=9))
+    >>> net(torch.empty(1, 320, 0)).shape
+    torch.Size([1, 320])
+    """
+
+    def __init__(self, rnn, init_std=0.1):
+        super().__init__()
+        self.rnn = rnn(input_size=0)
+        self.linear = nn.Linear(self.rnn.hidden_size, 1)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=init_std)
+
+    def forward(self, x):
+        """x [B, T, 0], which only tells how long, -> waveforms [B, T]."""
+        return self.linear(self.rnn(x)[0]).squeeze(-1)
+
+
+def look_up(table, num_params):
+    """The hidden size that the paper gives for a number of parameters.
+
+    Arguments
+    ---------
+    table : dict
+        Hidden size for each number of parameters.
+    num_params : int
+        The number of parameters.
+
+    Returns
+    -------
+    int
+        The hidden size.
+
+    Example
+    -------
+    >>> look_up({100: 11, 250: 19}, 250)
+    19
+    """
+    if num_params not in table:
+        raise ValueError(
+            f"num_params={num_params}: expected one of {sorted(table)} (or "
+            f"give --hidden_size)."
+        )
+    return table[num_params]

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""What came of the training: a table, pictures and sound.
+
+As a program, it prints the results of several runs as one Markdown table:
+> python report.py results/*/1234
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import soundfile
+from audiogen_prepare import whole_file
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+
+def write_report(
+    folder, manifest, first_seed, targets, outputs, nmse, mse, diverged
+):
+    """Write and show the results of N networks.
+
+    results.csv has a row per network; generated.png, target_*.wav and
+    generated_*.wav show the best network of each target, and nmse.png, where
+    there are several, how the errors of all are distributed.
+
+    Arguments
+    ---------
+    folder : str
+        Where to write.
+    manifest : str
+        Path of the manifest of the targets.
+    first_seed : int
+        Seed of the first network; the others' follow.
+    targets : numpy.ndarray
+        What each network was to generate [N, T].
+    outputs : numpy.ndarray
+        What it generates [N, T].
+    nmse : numpy.ndarray
+        Normalised error of each network [N].
+    mse : numpy.ndarray
+        Mean squared error of each network [N].
+    diverged : numpy.ndarray
+        Whether it diverged [N], and so is left out of statistics and pictures.
+    """
+    folder = Path(folder)
+    with open(manifest, encoding="utf-8") as file:
+        items = json.load(file)
+    names = np.resize(list(items), len(nmse))
+    with whole_file(folder / "results.csv") as path:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["seed", "target", "nmse", "mse", "diverged"])
+            for n, name in enumerate(names):
+                row = [first_seed + n, name, nmse[n], mse[n]]
+                writer.writerow([*row, int(diverged[n])])
+
+    nmse = np.where(diverged, np.nan, nmse)
+    best = {}
+    for name, item in items.items():
+        of_target = np.flatnonzero((names == name) & ~diverged)
+        n = np.flatnonzero(names == name)[0]
+        waves = {"target": targets[n]}
+        if len(of_target):
+            n = best[name] = of_target[nmse[of_target].argmin()]
+            waves["generated"] = outputs[n]
+        for kind, wave in waves.items():
+            with whole_file(folder / f"{kind}_{name}.wav") as path:
+                wave = wave.clip(-1, 1)
+                soundfile.write(path, wave, item["sample_rate"], format="WAV")
+    draw_waves(
+        folder / "generated.png", items, names, targets, outputs, best, nmse
+    )
+    if len(nmse) > len(items):
+        draw_errors(folder / "nmse.png", items, names, nmse)
+
+    rows = [[name, *summary(nmse[names == name])] for name in items]
+    rows.append(["all", *summary(nmse)])
+    print_table(["target", *summary.columns], rows)
+    print(f"Written to {folder}: results.csv, generated.png and waveforms.")
+
+
+def summary(nmse):
+    """Statistics of errors, NaN where a network diverged, as text."""
+    alive = nmse[~np.isnan(nmse)]
+    counts = [str(len(nmse)), str(len(nmse) - len(alive))]
+    if not len(alive):
+        return [*counts, *["-"] * 5]
+    deviation = alive.std(ddof=1) if len(alive) > 1 else np.nan
+    q25, median, q75 = np.quantile(alive, [0.25, 0.5, 0.75])
+    numbers = [alive.mean(), deviation, median, q25, q75]
+    return [*counts, *(f"{number:.4f}" for number in numbers)]
+
+
+summary.columns = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
+
+
+def print_table(columns, rows):
+    """Print rows of text as a table in Markdown, which reads well as it is."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows)]
+    lines = [columns, ["-" * width for width in widths], *rows]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
+        print(f"| {' | '.join(cells)} |")
+
+
+def draw_waves(path, items, names, targets, outputs, best, nmse):
+    """One panel per target: dotted, and what the best network makes of it."""
+    figure, panels = plt.subplots(
+        len(items), figsize=(8, 1 + 1.5 * len(items)), squeeze=False
+    )
+    for panel, (name, item) in zip(panels[:, 0], items.items()):
+        n = best.get(name, np.flatnonzero(names == name)[0])
+        time = 1000 * np.arange(targets.shape[1]) / item["sample_rate"]
+        panel.plot(time, targets[n], "k:", linewidth=1.5, label="target")
+        title = f"{name}: all networks diverged"
+        if name in best:
+            panel.plot(time, outputs[n], "C0", linewidth=1, label="generated")
+            title = (
+                f"{name}: NMSE {nmse[n]:.4f}, best of {(names == name).sum()}"
+            )
+        panel.set_title(title, fontsize="medium", loc="left")
+        panel.set_xlim(time[0], time[-1])
+    panels[0, 0].legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False
+    )
+    panels[-1, 0].set_xlabel("time in ms")
+    save_figure(figure, path)
+
+
+def draw_errors(path, items, names, nmse):
+    """A box plot of the errors of the networks that did not diverge."""
+    alive = ~np.isnan(nmse)
+    groups = {name: nmse[alive & (names == name)] for name in items}
+    groups["all"] = nmse[alive]
+    groups = {name: values for name, values in groups.items() if len(values)}
+    figure, axes = plt.subplots(figsize=(1.5 + len(groups), 4))
+    axes.boxplot(list(groups.values()), tick_labels=list(groups))
+    axes.set_yscale("log")
+    axes.set_ylabel("NMSE")
+    axes.set_title(f"{len(nmse)} networks, {(~alive).sum()} diverged")
+    save_figure(figure, path)
+
+
+def save_figure(figure, path):
+    """Write a figure, whole, and forget it."""
+    figure.tight_layout()
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    rows = []
+    for folder in map(Path, sys.argv[1:]):
+        with open(folder / "results.csv", encoding="utf-8") as file:
+            nmse = [
+                float("nan" if row["diverged"] == "1" else row["nmse"])
+                for row in csv.DictReader(file)
+            ]
+        rows.append([folder.parent.name, *summary(np.array(nmse))])
+    print_table(["run", *summary.columns], rows)

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Recipe for networks without input that learn to generate waveforms.
+
+It is the first experiment of the Clockwork RNN paper (Koutnik et al., 2014,
+arXiv:1402.3511, section 5.1), by its protocol, on waveforms of your choice.
+
+To run this recipe, do the following:
+> python train.py hparams/cwrnn.yaml
+> python train.py hparams/cwrnn.yaml --audio recording.flac --num_seeds 20
+> python train.py hparams/lstm.yaml --targets sequences.csv --num_params 250
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import logging
+import sys
+
+import speechbrain as sb
+import torch
+from audiogen_prepare import prepare_audiogen
+from hyperpyyaml import load_hyperpyyaml
+from report import write_report
+from tqdm import tqdm
+
+from speechbrain_cwrnn import ClockworkRNN, Ensemble
+from speechbrain_cwrnn.recurrence import choose_engine
+
+
+class GeneratorBrain(sb.Brain):
+    """Trains many independent networks at once, one copy per row.
+
+    Row n of the ensemble learns target n % num_targets.
+    """
+
+    def on_fit_start(self):
+        """Resumes from the last checkpoint and shows the progress so far."""
+        super().on_fit_start()
+        done = self.hparams.epoch_counter.current
+        self.progress = tqdm(
+            total=self.hparams.number_of_epochs,
+            initial=done,
+            unit="epoch",
+            dynamic_ncols=True,
+            disable=self.noprogressbar,
+        )
+
+    def compute_forward(self, batch, stage):
+        """The waveforms [N, T] that the networks generate."""
+        T = batch.target.data.shape[1]
+        no_input = torch.empty(1, T, 0, device=self.device)
+        return self.modules.generator(no_input).squeeze(1)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """Half the summed squared error of each network [N]."""
+        target = batch.target.data.to(self.device)
+        copies = len(predictions) // len(target)
+        self.target = target.repeat(copies, 1)
+        self.predictions = predictions.detach()
+        return (predictions - self.target).square().sum(1) / 2
+
+    def fit_batch(self, batch):
+        """One step of each network, none of which can disturb another."""
+        predictions = self.compute_forward(batch, sb.Stage.TRAIN)
+        losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
+        losses.sum().backward()
+        self.freeze(self.diverged())
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return losses.detach().cpu()
+
+    def freeze(self, diverged):
+        """Stop networks [N] for good: no gradient, and no momentum left."""
+        if diverged.any():
+            for parameter in self.modules.parameters():
+                parameter.grad[diverged] = 0
+                state = self.optimizer.state[parameter]
+                if state.get("momentum_buffer") is not None:
+                    state["momentum_buffer"][diverged] = 0
+
+    def errors(self):
+        """NMSE as the paper defines it, and mean squared error, [N] each."""
+        error = (self.predictions - self.target).square()
+        centred = self.target - self.target.mean(1, keepdim=True)
+        nmse = error.sum(1) / centred.square().sum(1) / 2
+        return nmse, error.mean(1)
+
+    def diverged(self):
+        """Which networks [N] are far off, or not even finite."""
+        _, mse = self.errors()
+        return ~(mse <= self.hparams.diverged_mse)
+
+    def update_average(self, loss, avg_loss):
+        """There is one batch an epoch, and no average to keep."""
+        return float(loss.sum())
+
+    def on_stage_end(self, stage, stage_loss, epoch):
+        """Shows and logs the error, and saves a checkpoint now and then."""
+        if stage == sb.Stage.TEST:
+            return
+        nmse, _ = self.errors()
+        alive = ~self.diverged()
+        stats = {
+            "median NMSE": float(nmse[alive].median()) if alive.any() else None,
+            "diverged": int((~alive).sum()),
+        }
+        self.progress.update()
+        self.progress.set_postfix(stats, refresh=False)
+        last = epoch == self.hparams.number_of_epochs
+        if last or epoch % self.hparams.checkpoint_interval == 0:
+            self.hparams.train_logger.log_stats({"epoch": epoch}, stats)
+            self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=1)
+        if last:
+            self.progress.close()
+
+
+def dataio_prep(manifest):
+    """A dataset of the targets, each scaled to [-1, 1] as in the paper."""
+    dataset = sb.dataio.dataset.DynamicItemDataset.from_json(manifest)
+
+    @sb.utils.data_pipeline.takes("wav", "start", "stop")
+    @sb.utils.data_pipeline.provides("target")
+    def target_pipeline(wav, start, stop):
+        """Cuts an excerpt, averages its channels and scales it."""
+        signal = sb.dataio.dataio.read_audio(
+            {"file": wav, "start": start, "stop": stop}
+        )
+        if signal.dim() > 1:
+            signal = signal.mean(1)
+        low, high = signal.aminmax()
+        return 2 * (signal - low) / (high - low) - 1
+
+    dataset.add_dynamic_item(target_pipeline)
+    dataset.set_output_keys(["id", "target"])
+    return dataset
+
+
+def main(hparams_file, run_opts, overrides):
+    """Prepare, train, and write what came of it."""
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    if hparams["num_seeds"] < 1:
+        raise ValueError(
+            f"num_seeds={hparams['num_seeds']}: expected at least 1."
+        )
+    manifest = prepare_audiogen(
+        hparams["save_folder"],
+        audio=hparams["audio"],
+        targets=hparams["targets"],
+        num_excerpts=hparams["num_excerpts"],
+        excerpt_seconds=hparams["excerpt_seconds"],
+        offset=hparams["offset"],
+        csv_sample_rate=hparams["csv_sample_rate"],
+    )
+    sb.create_experiment_directory(
+        experiment_directory=hparams["output_folder"],
+        hyperparams_to_save=hparams_file,
+        overrides=overrides,
+    )
+    dataset = dataio_prep(manifest)
+    ensemble = Ensemble(
+        hparams["generator"],
+        num_copies=hparams["num_seeds"] * len(dataset),
+        seed=hparams["seed"],
+    )
+    hparams["checkpointer"].add_recoverable("generator", ensemble)
+    brain = GeneratorBrain(
+        modules={"generator": ensemble},
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    num_params = sum(p[0].numel() for p in ensemble.parameters())
+    engines = {
+        choose_engine(module.backend)
+        for module in ensemble.modules()
+        if isinstance(module, ClockworkRNN)
+    }
+    print(
+        f"{ensemble.num_copies} networks of {num_params} parameters, on "
+        f"{brain.device}, engine: {', '.join(engines) or 'PyTorch'}"
+    )
+    # A progress bar for all epochs takes the place of one for each, and of a
+    # line for each.
+    logging.getLogger("speechbrain.utils.epoch_loop").setLevel(logging.WARNING)
+    loader_kwargs = {"batch_size": len(dataset)}
+    brain.fit(
+        hparams["epoch_counter"],
+        dataset,
+        progressbar=False,
+        train_loader_kwargs=loader_kwargs,
+    )
+    brain.evaluate(dataset, progressbar=False, test_loader_kwargs=loader_kwargs)
+    nmse, mse = brain.errors()
+    write_report(
+        hparams["output_folder"],
+        manifest,
+        first_seed=hparams["seed"],
+        targets=brain.target.cpu().numpy(),
+        outputs=brain.predictions.cpu().numpy(),
+        nmse=nmse.cpu().numpy(),
+        mse=mse.cpu().numpy(),
+        diverged=brain.diverged().cpu().numpy(),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(*sb.parse_arguments(sys.argv[1:]))
+    except ValueError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,401 @@
+"""The AudioGen recipe: its targets, its training, and what it writes."""
+
+import csv
+import importlib
+import json
+import logging
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import speechbrain as sb
+import torch
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "AudioGen"
+MODULES = ("audiogen_prepare", "generator", "report", "train")
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """The modules of the recipe, as its own folder sees them."""
+    monkeypatch.syspath_prepend(str(RECIPE))
+    handlers = logging.getLogger().handlers
+    before = handlers[:]
+    yield SimpleNamespace(**{m: importlib.import_module(m) for m in MODULES})
+    # SpeechBrain logs to what was the screen in the first experiment.
+    handlers[:] = before
+    for module in MODULES:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def sines(tmp_path):
+    """A CSV file with two targets of 40 samples."""
+    t = np.arange(40)
+    path = tmp_path / "sines.csv"
+    rows = zip(np.sin(t / 5), 3 + np.cos(t / 3))
+    lines = ["slow,fast", *(f"{a},{b}" for a, b in rows)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def run(recipe, hparams, *options):
+    """Run train.py as from the command line."""
+    arguments = [str(RECIPE / "hparams" / hparams), "--noprogressbar"]
+    arguments += [str(option) for option in options]
+    recipe.train.main(*sb.parse_arguments(arguments))
+
+
+def results(folder):
+    """The rows of results.csv."""
+    with open(folder / "results.csv", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class TestTraining:
+    """From the command line to the results."""
+
+    @pytest.mark.parametrize(
+        "model, allowed", [("cwrnn", 0.05), ("srn", 0.46), ("lstm", 0.3)]
+    )
+    def test_learns(self, recipe, sines, tmp_path, capsys, model, allowed):
+        """Each model fits short waves as well as it can, which is not at all
+        well without slow groups, and writes all that it should."""
+        folder = tmp_path / "out"
+        options = ["--targets", sines, "--output_folder", folder]
+        options += ["--hidden_size", 12, "--num_seeds", 2, "--lr", 0.002]
+        run(recipe, f"{model}.yaml", *options, "--number_of_epochs", 250)
+        rows = results(folder)
+        assert [row["target"] for row in rows] == ["slow", "fast"] * 2
+        assert [int(row["seed"]) for row in rows] == [1234, 1235, 1236, 1237]
+        assert all(row["diverged"] == "0" for row in rows)
+        # Predicting the mean gives 0.5.
+        assert min(float(row["nmse"]) for row in rows) < allowed
+
+        for name in ("slow", "fast"):
+            target, rate = soundfile.read(folder / f"target_{name}.wav")
+            generated, _ = soundfile.read(folder / f"generated_{name}.wav")
+            assert rate == 44100 and len(target) == len(generated) == 40
+            assert (target.min(), target.max()) == pytest.approx(
+                (-1, 1), abs=1e-3
+            )
+            error = np.square(generated - target)
+            nmse = error.sum() / np.square(target - target.mean()).sum() / 2
+            of_target = [row for row in rows if row["target"] == name]
+            best = min(of_target, key=lambda row: float(row["nmse"]))
+            # The WAV files are clipped and have 16 bits.
+            assert nmse == pytest.approx(float(best["nmse"]), rel=0.1, abs=1e-4)
+            assert error.mean() == pytest.approx(
+                float(best["mse"]), rel=0.1, abs=1e-4
+            )
+        for picture in ("generated.png", "nmse.png"):
+            assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+        assert not list(folder.rglob(".partial*"))
+        printed = capsys.readouterr().out
+        engine = "PyTorch" if model == "lstm" else "eager"
+        assert "4 networks of" in printed and f"engine: {engine}" in printed
+        assert "| slow   |        2 |        0 |" in printed
+
+    def test_resumes(self, recipe, sines, tmp_path):
+        """A run that was interrupted gives what one without a break gives."""
+        options = ["--targets", sines, "--hidden_size", 9]
+        options += ["--checkpoint_interval", 10]
+        for folder, epochs in (("whole", [30]), ("broken", [20, 30])):
+            for number in epochs:
+                run(
+                    recipe,
+                    "cwrnn.yaml",
+                    *options,
+                    *("--output_folder", tmp_path / folder),
+                    *("--number_of_epochs", number),
+                )
+        assert results(tmp_path / "whole") == results(tmp_path / "broken")
+        log = (tmp_path / "broken" / "train_log.txt").read_text()
+        assert [line.split()[1] for line in log.splitlines()] == [
+            "10",
+            "20",
+            "30",
+        ]
+
+    def test_seeds_do_not_interfere(self, recipe, sines, tmp_path):
+        """The first of many networks are those of a run with fewer."""
+        options = ["--targets", sines, "--hidden_size", 9]
+        for seeds in (1, 3):
+            run(
+                recipe,
+                "cwrnn.yaml",
+                *options,
+                *("--output_folder", tmp_path / str(seeds)),
+                *("--num_seeds", seeds, "--number_of_epochs", 5),
+            )
+        few, many = results(tmp_path / "1"), results(tmp_path / "3")
+        assert len(few) == 2 and len(many) == 6
+        assert len({row["nmse"] for row in many}) == 6
+        for a, b in zip(few, many):
+            assert a["seed"] == b["seed"]
+            assert float(a["nmse"]) == pytest.approx(float(b["nmse"]), rel=1e-5)
+
+    @pytest.mark.parametrize("size", [1e3, 1e30])
+    def test_diverged_networks_disturb_no_other(self, recipe, size):
+        """They stand still, keep no momentum, and are counted."""
+        from functools import partial
+
+        from speechbrain_cwrnn import ClockworkRNN, Ensemble
+
+        def make_brain():
+            rnn = partial(ClockworkRNN, 9)
+            net = Ensemble(partial(recipe.generator.Generator, rnn), 3, seed=0)
+            sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True)
+            brain = recipe.train.GeneratorBrain(
+                {"generator": net}, sgd, {"diverged_mse": 100}
+            )
+            brain.init_optimizers()
+            return brain
+
+        target = torch.sin(torch.arange(30) / 4).expand(1, -1)
+        batch = SimpleNamespace(target=SimpleNamespace(data=target))
+        alone, brain = make_brain(), make_brain()
+        for step in range(8):
+            alone.fit_batch(batch)
+            if step == 4:
+                with torch.no_grad():
+                    brain.modules.generator.module.linear.weight[1] = size
+                frozen = brain.modules.generator.extract(1).state_dict()
+            brain.fit_batch(batch)
+        assert brain.diverged().tolist() == [False, True, False]
+        for n in (0, 2):
+            actual = brain.modules.generator.extract(n).state_dict()
+            expected = alone.modules.generator.extract(n).state_dict()
+            for name, value in expected.items():
+                assert torch.equal(actual[name], value), name
+        still = brain.modules.generator.extract(1).state_dict()
+        for name, value in frozen.items():
+            assert torch.equal(still[name], value), name
+
+    def test_report_of_diverged_networks(self, recipe, tmp_path, capsys):
+        """They are left out of the statistics, and of the pictures."""
+        folder = tmp_path
+        manifest = folder / "manifest.json"
+        entry = {"wav": "", "start": 0, "stop": 5, "sample_rate": 8000}
+        manifest.write_text(json.dumps({"a": entry, "b": entry}))
+        nmse = np.array([0.1, np.nan, 0.3, 1e5])
+        diverged = np.array([False, True, False, True])
+        waves = np.random.rand(4, 5)
+        recipe.report.write_report(
+            folder, manifest, 7, waves, waves, nmse, nmse, diverged
+        )
+        assert [row["diverged"] for row in results(folder)] == list("0101")
+        assert (folder / "generated_a.wav").exists()
+        assert not (folder / "generated_b.wav").exists()
+        printed = capsys.readouterr().out
+        assert "| a      |        2 |        0 | 0.2000 | 0.1414 |" in printed
+        assert "| b      |        2 |        2 |      - |" in printed
+        assert "| all    |        4 |        2 | 0.2000 |" in printed
+
+    def test_protocol_of_the_paper(self, recipe):
+        """The defaults are those of section 5.1 and Table 1."""
+        from hyperpyyaml import load_hyperpyyaml
+
+        sizes = {
+            "cwrnn": {100: 11, 250: 19, 500: 27, 1000: 40},
+            "srn": {100: 9, 250: 15, 500: 22, 1000: 31},
+            "lstm": {100: 4, 250: 7, 500: 10, 1000: 15},
+        }
+        for model, table in sizes.items():
+            for params, size in table.items():
+                with open(RECIPE / "hparams" / f"{model}.yaml") as file:
+                    hparams = load_hyperpyyaml(file, {"num_params": params})
+                assert hparams["hidden_size"] == size
+                net = hparams["generator"]()
+                count = sum(p.numel() for p in net.parameters())
+                periods = size if model == "cwrnn" else 0
+                assert abs(count + periods - params) < 0.06 * params
+                values = torch.cat([p.flatten() for p in net.parameters()])
+                assert 0.08 < values.std() < 0.12
+            optimizer = hparams["opt_class"](net.parameters())
+            (group,) = optimizer.param_groups
+            assert group["lr"] == (3e-5 if model == "lstm" else 3e-4)
+            assert group["momentum"] == 0.95 and group["nesterov"]
+            assert hparams["number_of_epochs"] == 2000
+            if model == "lstm":
+                assert net.rnn.forget_bias == 5
+            else:
+                exponential = tuple(2**i for i in range(9))
+                expected = exponential if model == "cwrnn" else (1,)
+                assert net.rnn.periods == expected
+
+    def test_loss_is_half_the_sum(self, recipe):
+        """Not the mean: the learning rates of the paper are for the sum."""
+        brain = recipe.train.GeneratorBrain({"generator": torch.nn.Module()})
+        batch = SimpleNamespace(
+            target=SimpleNamespace(data=torch.tensor([[1.0, -1.0, 0.0]]))
+        )
+        outputs = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 2.0]])
+        loss = brain.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+        assert loss.tolist() == [1, 2]
+        nmse, mse = brain.errors()
+        # A constant mean has half; pylstm's error is half of the usual one.
+        assert nmse.tolist() == [0.5, 1.0]
+        assert mse.tolist() == pytest.approx([2 / 3, 4 / 3])
+
+
+class TestTargets:
+    """What the networks are to learn."""
+
+    def excerpts(self, recipe, tmp_path, **options):
+        """The targets of the data set, by name."""
+        manifest = recipe.audiogen_prepare.prepare_audiogen(
+            tmp_path / "save", **options
+        )
+        dataset = recipe.train.dataio_prep(manifest)
+        return {item["id"]: item["target"] for item in dataset}
+
+    def test_tune(self, recipe, tmp_path):
+        """Several partials, attack and decay; five excerpts of 320 samples."""
+        targets = self.excerpts(recipe, tmp_path)
+        assert list(targets) == [f"target{n}" for n in range(1, 6)]
+        for target in targets.values():
+            assert target.shape == (320,)
+            assert (target.min(), target.max()) == (-1, 1)
+        samples, rate = recipe.audiogen_prepare.tune()
+        assert rate == 44100 and np.abs(samples).max() == 1
+        spectrum = np.abs(np.fft.rfft(samples[: rate // 4])) ** 2
+        assert np.sort(spectrum)[-50:].sum() < 0.99 * spectrum.sum()
+        first = np.abs(samples[: rate // 4])
+        assert first[:20].max() < 0.2 * first.max()
+        assert first[-2000:].max() < 0.6 * first.max()
+
+    @pytest.mark.parametrize(
+        "name, rate", [("a.wav", 8000), ("b.flac", 22050), ("c.ogg", 48000)]
+    )
+    def test_recording(self, recipe, tmp_path, name, rate):
+        """Formats, rates and channels; excerpts spread after the offset."""
+        path = tmp_path / name
+        samples = np.random.default_rng(0).uniform(-0.5, 0.5, (rate, 2))
+        soundfile.write(path, samples, rate)
+        stored, _ = soundfile.read(path)
+        options = {"num_excerpts": 3, "excerpt_seconds": 0.01, "offset": 0.4}
+        targets = self.excerpts(recipe, tmp_path, audio=str(path), **options)
+        length = round(rate * 0.01)
+        for n, target in enumerate(targets.values()):
+            start = round(0.4 * rate) + n * ((rate - round(0.4 * rate)) // 3)
+            expected = stored[start : start + length].mean(1)
+            expected = 2 * (expected - expected.min()) / np.ptp(expected) - 1
+            np.testing.assert_allclose(target, expected, atol=2e-3)
+
+    def test_csv(self, recipe, tmp_path, sines):
+        """Columns, by their names, scaled."""
+        targets = self.excerpts(recipe, tmp_path, targets=str(sines))
+        assert list(targets) == ["slow", "fast"]
+        wave = np.cos(np.arange(40) / 3)
+        expected = 2 * (wave - wave.min()) / np.ptp(wave) - 1
+        np.testing.assert_allclose(targets["fast"], expected, atol=1e-5)
+
+
+class TestBadInput:
+    """One clear sentence, and nothing half-written."""
+
+    @pytest.fixture
+    def refused(self, recipe, tmp_path):
+        """Checks that options are refused, and leaves nothing behind."""
+
+        def check(message, **options):
+            folder = tmp_path / "out" / "save"
+            with pytest.raises(ValueError, match=message):
+                recipe.audiogen_prepare.prepare_audiogen(folder, **options)
+            assert not folder.parent.exists()
+
+        return check
+
+    def test_audio(self, refused, tmp_path):
+        """Files that are not what they should be."""
+        missing = str(tmp_path / "missing.wav")
+        refused(
+            "missing.wav: expected a file, and there is none", audio=missing
+        )
+        text = tmp_path / "text.wav"
+        text.write_text("not audio")
+        refused("text.wav: expected a recording that", audio=str(text))
+        nothing = tmp_path / "nothing.wav"
+        nothing.touch()
+        refused("nothing.wav: expected a recording", audio=str(nothing))
+        empty = tmp_path / "empty.wav"
+        soundfile.write(empty, np.zeros(0), 8000)
+        refused("empty.wav: .* it is empty", audio=str(empty))
+        silent = tmp_path / "silent.wav"
+        soundfile.write(silent, np.zeros(8000), 8000)
+        refused(r"silent.wav is silent .* \(excerpt 1\)", audio=str(silent))
+        short = tmp_path / "short.wav"
+        soundfile.write(short, np.random.rand(100), 8000)
+        refused("short.wav is 0.0125 s long: .*_excerpts=5", audio=str(short))
+        refused("expected one of them at most", audio="a", targets="b")
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"num_excerpts": 0}, {"excerpt_seconds": 0.0}, {"offset": -1.0}],
+    )
+    def test_excerpts(self, refused, options):
+        """Numbers out of range, and offsets past the end."""
+        ((name, value),) = options.items()
+        refused(f"{name}={value}.*: expected at least one excerpt", **options)
+        refused("tune.wav is 2.5 s long", offset=3.0)
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            ("a,b\n1,2\n3,x\n", "line 3, column b: .*finite number, got 'x'"),
+            ("a,b\n1,2\nnan,4\n", "line 3, column a: .*got 'nan'"),
+            ("a,b\n1,2\n,4\n", "line 3, column a: .*got ''"),
+            ("a,b\n1,2\n3\n", "line 3: expected 2 numbers, got 1"),
+            ("a,a\n1,2\n3,4\n", "expected different names"),
+            ("a,b\n1,2\n1,4\n", "column a: expected a sequence that varies"),
+            ("a,b\n", "expected a row of names and at least two"),
+            ("", "expected a row of names and at least two"),
+        ],
+    )
+    def test_csv(self, refused, tmp_path, text, message):
+        """Text, NaN, holes, and columns that are constant."""
+        path = tmp_path / "bad.csv"
+        path.write_text(text)
+        refused(message, targets=str(path))
+
+    def test_missing_csv(self, refused, tmp_path):
+        """No file, or not text."""
+        refused("none.csv: expected a CSV", targets=str(tmp_path / "none.csv"))
+        binary = tmp_path / "binary.csv"
+        binary.write_bytes(b"\xff\xfe\x00\x81")
+        refused("binary.csv: expected a CSV file", targets=str(binary))
+
+    def test_output_folder(self, recipe, tmp_path):
+        """A folder that cannot be made, since a file is in the way."""
+        (tmp_path / "file").touch()
+        folder = tmp_path / "file" / "out"
+        with pytest.raises(ValueError, match=f"output_folder={folder}: exp"):
+            recipe.audiogen_prepare.prepare_audiogen(folder / "save")
+
+    def test_other_targets(self, recipe, tmp_path, sines):
+        """Networks in a folder do not go on with targets not their own."""
+        prepare = recipe.audiogen_prepare.prepare_audiogen
+        manifest = prepare(tmp_path / "save")
+        before = Path(manifest).read_bytes()
+        with pytest.raises(ValueError, match="networks for other targets"):
+            prepare(tmp_path / "save", targets=str(sines))
+        assert Path(manifest).read_bytes() == before
+        assert prepare(tmp_path / "save") == manifest
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            (["--num_params", 42], "num_params=42: expected one of .100, 250"),
+            (["--num_seeds", 0], "num_seeds=0: expected at least 1"),
+            (["--backend", "gpu"], "backend='gpu': expected one of"),
+        ],
+    )
+    def test_options(self, recipe, tmp_path, options, message):
+        """Options of train.py itself."""
+        folder = ["--output_folder", tmp_path / "out"]
+        with pytest.raises(ValueError, match=message):
+            run(recipe, "cwrnn.yaml", *options, *folder)
