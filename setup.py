@@ -23,6 +23,7 @@ setup(
         "sentencepiece",
         "soundfile>=0.12.1",
         "numpy",
+        "numba",
         "matplotlib",
         "tqdm",
     ],

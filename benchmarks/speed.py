@@ -35,8 +35,10 @@ def make_engines(F, H, periods, backend, device, dtype):
     """
     torch.manual_seed(0)
     cwrnn = ClockworkRNN(H, input_size=F, periods=periods, backend=backend)
+    x = torch.empty(0, device=device, dtype=dtype)
+    engine = choose_engine(backend, x, cwrnn.group_sizes)
     layers = {
-        f"ClockworkRNN ({choose_engine(backend)})": cwrnn,
+        f"ClockworkRNN ({engine})": cwrnn,
         "nn.RNN": torch.nn.RNN(F, H, batch_first=True),
         "nn.LSTM": torch.nn.LSTM(F, H, batch_first=True),
     }
@@ -166,6 +168,7 @@ def benchmark(B, T, F, H, args):
                 "hidden": H,
                 "groups": args.groups,
                 "dtype": args.dtype,
+                "runs": len(runs),
                 "q25_ms": f"{runs.quantile(0.25):.4g}",
                 "median_ms": f"{runs.median():.4g}",
                 "q75_ms": f"{runs.quantile(0.75):.4g}",

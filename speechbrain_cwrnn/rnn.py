@@ -12,7 +12,7 @@ from torch import nn
 
 from speechbrain_cwrnn.clock import resolve_group_sizes, resolve_periods
 from speechbrain_cwrnn.recurrence import NONLINEARITIES, choose_engine
-from speechbrain_cwrnn.sweep import clockwork_rnn
+from speechbrain_cwrnn.sweep import clockwork_rnn, dense_weight
 
 
 class ClockworkRNN(nn.Module):
@@ -222,8 +222,7 @@ class ClockworkRNN(nn.Module):
         """
         suffix = f"l{layer}" + "_reverse" * reverse
         _, weight_hh, _ = self._get_parameters(suffix)
-        H = self.hidden_size
-        return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
+        return dense_weight(weight_hh)
 
     def reset_parameters(self, re_init=True):
         """Draw all parameters anew.

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_cwrnn.clock import first_tick, ticks_before
-from speechbrain_cwrnn.recurrence import recurrence
+from speechbrain_cwrnn.recurrence import choose_engine, recurrence
 
 
 def clockwork_rnn(
@@ -110,11 +110,20 @@ def clockwork_rnn(
         return h.unsqueeze(1), h
 
     x = x.transpose(0, 1)
+    sizes = [len(weight) for weight in weight_hh]
+    engine = choose_engine(backend, x, sizes)
+    if engine == "cpu":
+        z = F.linear(x, weight_ih, bias)
+        weight = dense_weight(weight_hh)
+        output = recurrence(
+            z, weight, h0, nonlinearity, engine, clock, periods, sizes
+        ).transpose(0, 1)
+        return output, output[:, -1]
+
     # A step's output is what the ticks until then, its own included, left.
     until = torch.arange(1, T + 1, device=x.device)
     if isinstance(clock, torch.Tensor):
         until = until.unsqueeze(1)
-    sizes = [len(weight) for weight in weight_hh]
     starts = [0, *accumulate(sizes)]
     # blocks[i][j - i] is W_ij.
     blocks = [w.split(sizes[i:], dim=1) for i, w in enumerate(weight_hh)]
@@ -133,7 +142,7 @@ def clockwork_rnn(
             # At a tick, a group reads what the slower ones held just before.
             before = ticks_before(ticks, clock, context_period)
             z = z + _take(context[..., rows], before)
-        h = recurrence(z, blocks[i][0], h0[:, rows], nonlinearity, backend)
+        h = recurrence(z, blocks[i][0], h0[:, rows], nonlinearity, engine)
         state = torch.cat([h0[None, :, rows].to(h.dtype), h])
         outputs.append(_take(state, ticks_before(until, clock, period)))
 
@@ -153,6 +162,30 @@ def clockwork_rnn(
                 context_period = common
     output = torch.cat(outputs[::-1], dim=-1).transpose(0, 1)
     return output, output[:, -1]
+
+
+def dense_weight(weight_hh):
+    """The recurrent weights as a matrix with its zeros.
+
+    Arguments
+    ---------
+    weight_hh : list of torch.Tensor
+        Block rows, as in `clockwork_rnn`.
+
+    Returns
+    -------
+    torch.Tensor
+        W [H, H], block-upper-triangular; rows receive, columns send.
+
+    Example
+    -------
+    >>> dense_weight([torch.ones(1, 3), torch.ones(2, 2)])
+    tensor([[1., 1., 1.],
+            [0., 1., 1.],
+            [0., 1., 1.]])
+    """
+    H = weight_hh[0].shape[1]
+    return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
 
 
 def sample(x, clock, periods):

@@ -95,7 +95,7 @@ class TestTraining:
             assert (folder / picture).read_bytes().startswith(b"\x89PNG")
         assert not list(folder.rglob(".partial*"))
         printed = capsys.readouterr().out
-        engine = "PyTorch" if model == "lstm" else "eager"
+        engine = "PyTorch" if model == "lstm" else "cpu"
         assert "4 networks of" in printed and f"engine: {engine}" in printed
         assert "| slow   |        2 |        0 |" in printed
 
@@ -120,23 +120,25 @@ class TestTraining:
             "30",
         ]
 
-    def test_seeds_do_not_interfere(self, recipe, sines, tmp_path):
-        """The first of many networks are those of a run with fewer."""
-        options = ["--targets", sines, "--hidden_size", 9]
-        for seeds in (1, 3):
-            run(
-                recipe,
-                "cwrnn.yaml",
-                *options,
-                *("--output_folder", tmp_path / str(seeds)),
-                *("--num_seeds", seeds, "--number_of_epochs", 5),
-            )
-        few, many = results(tmp_path / "1"), results(tmp_path / "3")
-        assert len(few) == 2 and len(many) == 6
-        assert len({row["nmse"] for row in many}) == 6
-        for a, b in zip(few, many):
-            assert a["seed"] == b["seed"]
-            assert float(a["nmse"]) == pytest.approx(float(b["nmse"]), rel=1e-5)
+    def test_seeds(self, recipe, sines, tmp_path):
+        """A network depends on its own seed and target, and on no other."""
+
+        def train(seed, num_seeds):
+            folder = tmp_path / f"{seed}x{num_seeds}"
+            options = ["--targets", sines, "--output_folder", folder]
+            options += ["--hidden_size", 9, "--number_of_epochs", 5]
+            options += ["--seed", seed, "--num_seeds", num_seeds]
+            run(recipe, "cwrnn.yaml", *options)
+            return results(folder)
+
+        many = train(7, num_seeds=3)
+        assert len({row["nmse"] for row in many}) == len(many) == 6
+        for start in (0, 2):
+            for a, b in zip(train(7 + start, num_seeds=1), many[start:]):
+                assert (a["seed"], a["target"]) == (b["seed"], b["target"])
+                assert float(a["nmse"]) == pytest.approx(
+                    float(b["nmse"]), rel=1e-5
+                )
 
     @pytest.mark.parametrize("size", [1e3, 1e30])
     def test_diverged_networks_disturb_no_other(self, recipe, size):

@@ -11,7 +11,7 @@ SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
 def test_speed(tmp_path):
     """A row for each engine and direction, added to what is there."""
     table = tmp_path / "speed.csv"
-    sizes = "--batch 2 --time 9 --hidden 16 32 --repeats 2".split()
+    sizes = "--batch 2 --time 9 --hidden 16 32 --groups 4 --repeats 2".split()
     code = (
         "import runpy, sys; sys.modules['speechbrain'] = None; "
         "sys.argv = sys.argv[1:]; "
@@ -28,10 +28,11 @@ def test_speed(tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 3 * 2
     names = {row["engine"] for row in rows}
-    assert names == {"ClockworkRNN (eager)", "nn.RNN", "nn.LSTM"}
+    assert names == {"ClockworkRNN (cpu)", "nn.RNN", "nn.LSTM"}
     for row in rows:
         assert 0 < float(row["max_error"]) < 1e-5, row
         assert 0 < float(row["q25_ms"]) <= float(row["q75_ms"])
+        assert row["runs"] == "2"
         assert row["machine"] and row["torch"] and row["python"]
         if row["engine"] == "nn.LSTM":
             assert float(row["vs_lstm"]) == 1

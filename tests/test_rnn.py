@@ -10,6 +10,18 @@ from speechbrain_cwrnn import ClockworkRNN, reference
 PERIODS = [1, 2, 4, 8]
 
 
+@pytest.fixture(params=["eager", "cpu"], autouse=True)
+def engine(request, monkeypatch):
+    """All tests run with each engine, wherever it can run."""
+
+    def choose(backend, x, group_sizes):
+        return request.param if x.device.type == "cpu" else "eager"
+
+    if request.param == "cpu" and "autocast" in request.node.name:
+        pytest.skip("not in bfloat16")
+    monkeypatch.setattr("speechbrain_cwrnn.sweep.choose_engine", choose)
+
+
 def make(hidden_size=8, input_size=3, periods=PERIODS, **options):
     """A layer in float64."""
     net = ClockworkRNN(

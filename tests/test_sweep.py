@@ -11,15 +11,19 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.export import Dim, export
 
-from speechbrain_cwrnn import reference
+from speechbrain_cwrnn import ClockworkRNN, reference
+from speechbrain_cwrnn.recurrence import ENGINES
 from speechbrain_cwrnn.sweep import clockwork_rnn
 
 PERIODS = [(1, 2, 4, 8), (1, 3, 5, 7), (2, 3, 4, 11), (1, 2, 3), (1,), (5,)]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @given(st.data())
-def test_equals_reference(data):
+def test_equals_reference(engine, data):
     """Output, final state and all gradients in float64, for any shapes."""
     draw = data.draw
     any_periods = st.lists(st.integers(1, 40), min_size=1, max_size=5)
@@ -48,19 +52,21 @@ def test_equals_reference(data):
         "nonlinearity": draw(st.sampled_from(["tanh", "relu"])),
     }
     expected = all_tensors(reference.clockwork_rnn, layer, **options)
-    assert_equal(all_tensors(clockwork_rnn, layer, **options), expected)
+    actual = all_tensors(clockwork_rnn, layer, **options, backend=engine)
+    assert_equal(actual, expected)
 
 
 @pytest.mark.parametrize("periods", PERIODS)
 @pytest.mark.parametrize("clock", [0, 3, torch.tensor([0, 3])])
-def test_float32(periods, clock):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_float32(engine, periods, clock):
     """At most twice the error of plain PyTorch in float32."""
     exact_layer = random_layer([6] * len(periods), B=2, T=60, F=5)
     layer = cast(exact_layer, torch.float32)
     exact_layer = cast(layer, torch.float64)
     options = {"periods": periods, "clock": clock}
     assert_as_exact(
-        all_tensors(clockwork_rnn, layer, **options),
+        all_tensors(clockwork_rnn, layer, **options, backend=engine),
         plain=all_tensors(reference.clockwork_rnn, layer, **options),
         exact=all_tensors(reference.clockwork_rnn, exact_layer, **options),
     )
@@ -68,7 +74,8 @@ def test_float32(periods, clock):
 
 @pytest.mark.parametrize("T", [1, 2, 7])
 @pytest.mark.parametrize("periods", [(1, 2, 4), (2, 3, 5)])
-def test_gradcheck(periods, T):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gradcheck(engine, periods, T):
     """Gradients against finite differences."""
     layer = random_layer([2, 1, 2], B=2, T=T, F=2)
     weight_hh = layer.pop("weight_hh")
@@ -76,12 +83,15 @@ def test_gradcheck(periods, T):
     def function(*args):
         arguments = dict(zip(layer, args))
         rows = args[len(layer) :]
-        return clockwork_rnn(**arguments, weight_hh=rows, periods=periods)
+        return clockwork_rnn(
+            **arguments, weight_hh=rows, periods=periods, backend=engine
+        )
 
     assert torch.autograd.gradcheck(function, (*layer.values(), *weight_hh))
 
 
-def test_vmap():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_vmap(engine):
     """vmap over layers equals a loop over them, gradients included."""
     layers = [random_layer([2, 3], B=2, T=9, F=2) for _ in range(3)]
     leaves = [layer[name] for layer in layers for name in ("x", "bias", "h0")]
@@ -93,10 +103,12 @@ def test_vmap():
     stacked["weight_hh"] = [
         torch.stack(rows) for rows in zip(*(w["weight_hh"] for w in layers))
     ]
-    output, hn = torch.vmap(lambda w: clockwork_rnn(**w, periods=(1, 3)))(
-        stacked
-    )
-    outputs, hns = zip(*(clockwork_rnn(**w, periods=(1, 3)) for w in layers))
+
+    def function(layer):
+        return clockwork_rnn(**layer, periods=(1, 3), backend=engine)
+
+    output, hn = torch.vmap(function)(stacked)
+    outputs, hns = zip(*map(function, layers))
     outputs, hns = torch.stack(outputs), torch.stack(hns)
     torch.testing.assert_close(output, outputs, rtol=0, atol=1e-12)
     torch.testing.assert_close(hn, hns, rtol=0, atol=1e-12)
@@ -108,17 +120,38 @@ def test_vmap():
         torch.testing.assert_close(a, e, rtol=0, atol=1e-12)
 
 
-def test_vmap_over_inputs():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_vmap_over_inputs(engine):
     """vmap over the input alone, with the same weights for all."""
     layer = random_layer([2, 3], B=2, T=9, F=2)
     x = torch.randn(3, *layer.pop("x").shape, dtype=torch.float64)
 
     def function(x):
-        return clockwork_rnn(x, **layer, periods=(1, 3))[0]
+        return clockwork_rnn(x, **layer, periods=(1, 3), backend=engine)[0]
 
     expected = torch.stack([function(x_n) for x_n in x])
     actual = torch.vmap(function)(x)
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("periods", [(1, 2, 4), (1, 2, 3)])
+def test_compile_and_export(engine, periods):
+    """One graph, whole, for all lengths and batch sizes."""
+    net = ClockworkRNN(9, input_size=3, periods=periods, backend=engine)
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend=counter)
+    sizes = {"x": {0: Dim("B", min=2), 1: Dim("T", min=9)}}
+    exported = export(net, (torch.randn(2, 20, 3),), dynamic_shapes=sizes)
+    compiled(torch.randn(2, 20, 3))
+    frames = counter.frame_count
+    for B, T in [(2, 31), (3, 9), (5, 57)]:
+        x = torch.randn(B, T, 3)
+        expected = net(x)[0]
+        torch.testing.assert_close(compiled(x)[0], expected)
+        torch.testing.assert_close(exported.module()(x)[0], expected)
+    assert counter.frame_count == frames > 0
 
 
 def test_number_of_periods():

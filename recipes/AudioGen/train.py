@@ -173,7 +173,11 @@ def main(hparams_file, run_opts, overrides):
     )
     num_params = sum(p[0].numel() for p in ensemble.parameters())
     engines = {
-        choose_engine(module.backend)
+        choose_engine(
+            module.backend,
+            torch.empty(0, device=brain.device),
+            module.group_sizes,
+        )
         for module in ensemble.modules()
         if isinstance(module, ClockworkRNN)
     }

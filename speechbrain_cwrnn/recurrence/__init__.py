@@ -1,28 +1,47 @@
 """The one sequential operation of the layer, and its engines.
 
 All that is sequential in a group of a Clockwork RNN is a small plain RNN over
-the group's own ticks. Everything around it is dense linear algebra.
+the group's own ticks; everything around it is dense linear algebra. The
+engines:
+
+- eager: a loop in PyTorch, for one group at a time, on any device;
+- cpu: compiled, for all groups of a small network at once.
 
 Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import warnings
+from functools import cache
+from importlib import import_module
+
 import torch
 
-from speechbrain_cwrnn.recurrence import eager
-
-ENGINES = {"eager": eager}
+ENGINES = ("eager", "cpu")
 NONLINEARITIES = ("tanh", "relu")
 
 
-def recurrence(z, weight, h0, nonlinearity="tanh", backend="auto"):
-    """Run a plain recurrence over the ticks of one group.
+def recurrence(
+    z,
+    weight,
+    h0,
+    nonlinearity="tanh",
+    engine="eager",
+    clock=0,
+    periods=(1,),
+    group_sizes=None,
+):
+    """Run the recurrence of a group, or of several with periods of their own.
 
-        h[n] = f(z[n] + weight @ h[n-1]),    h[-1] = h0
+        h[n] = f(z[n] + weight @ h[n-1])   for the units that tick at step n,
+        h[n] = h[n-1]                      for others,        h[-1] = h0
+
+    With several groups, weight is block-upper-triangular: what stands below
+    the blocks is not looked at.
 
     The arithmetic is done in the dtype of z. The gradient is computed by hand,
-    with no graph over time: one pass backwards for that of z, from which those
-    of weight and h0 follow in a matrix product each. It cannot be
+    with no graph over time: one pass backwards for those of z and h0, from
+    which that of weight follows in a matrix product. It cannot be
     differentiated twice, nor by `torch.func.grad`.
 
     Leading dimensions, if any, are independent replicas with weights of their
@@ -31,21 +50,28 @@ def recurrence(z, weight, h0, nonlinearity="tanh", backend="auto"):
     Arguments
     ---------
     z : torch.Tensor
-        What drives each tick [..., N, B, k]. Time comes before the batch: what
+        What drives each step [..., N, B, k]. Time comes before the batch: what
         a step reads and writes is one block of memory then.
     weight : torch.Tensor
         Recurrent weights [..., k, k].
     h0 : torch.Tensor
-        State before the first tick [..., B, k].
+        State before the first step [..., B, k].
     nonlinearity : str
         f, "tanh" or "relu".
-    backend : str
-        Name of the engine, or "auto" for the fastest for the device of z.
+    engine : str
+        Name of the engine; only "cpu" runs several groups.
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence
+        [..., B].
+    periods : sequence of int
+        Period of each group.
+    group_sizes : sequence of int
+        Units of each group; by default, all are in one.
 
     Returns
     -------
     torch.Tensor
-        The state after each tick [..., N, B, k].
+        The state after each step [..., N, B, k].
 
     Example
     -------
@@ -57,18 +83,25 @@ def recurrence(z, weight, h0, nonlinearity="tanh", backend="auto"):
         z,
         weight.to(z.dtype),
         h0.to(z.dtype),
+        torch.as_tensor(clock).expand(h0.shape[:-1]),
+        list(periods),
+        list(group_sizes or h0.shape[-1:]),
         nonlinearity,
-        choose_engine(backend),
+        engine,
     )
 
 
-def choose_engine(backend="auto"):
-    """The name of the engine that a backend stands for.
+def choose_engine(backend="auto", x=None, group_sizes=()):
+    """The name of the engine that a backend stands for: the only such place.
 
     Arguments
     ---------
     backend : str
-        Name of an engine, or "auto".
+        Name of an engine, or "auto" for the fastest.
+    x : torch.Tensor
+        Input of the layer. Without it, only the name is checked.
+    group_sizes : sequence of int
+        Units of each group.
 
     Returns
     -------
@@ -77,15 +110,44 @@ def choose_engine(backend="auto"):
 
     Example
     -------
-    >>> choose_engine("auto")
+    >>> choose_engine("auto", torch.rand(1, 2, 3), group_sizes=[256, 256])
     'eager'
     """
-    if backend == "auto":
-        return "eager"
-    if backend not in ENGINES:
+    if backend not in ("auto", *ENGINES):
         names = ", ".join(repr(name) for name in ("auto", *ENGINES))
         raise ValueError(f"backend={backend!r}: expected one of {names}.")
-    return backend
+    if x is None or backend == "eager":
+        return backend
+    dtype = x.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+    runs = x.device.type == "cpu" and dtype in (torch.float32, torch.float64)
+    if backend == "cpu" and not runs:
+        raise ValueError(
+            f"backend='cpu' with {dtype} on {x.device}: expected float32 or "
+            f"float64 on the CPU."
+        )
+    if backend == "cpu":
+        return "cpu"
+    # Beyond, PyTorch's products of matrices are worth their calls.
+    small = sum(group_sizes) <= 64
+    return "cpu" if runs and small and _compiles() else "eager"
+
+
+@torch.compiler.assume_constant_result
+@cache
+def _compiles():
+    """Whether there is a numba that works; if not, says so once."""
+    try:
+        _engine("cpu")
+    except (ImportError, RuntimeError) as error:
+        warnings.warn(
+            f"Small Clockwork RNNs run uncompiled, several times slower, since "
+            f"numba does not work here: {error}",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 @torch.library.custom_op("speechbrain_cwrnn::recurrence", mutates_args=())
@@ -93,15 +155,22 @@ def _recurrence(
     z: torch.Tensor,
     weight: torch.Tensor,
     h0: torch.Tensor,
+    clock: torch.Tensor,
+    periods: list[int],
+    group_sizes: list[int],
     nonlinearity: str,
     engine: str,
 ) -> torch.Tensor:
-    (N, B, k), R = z.shape[-3:], weight.shape[:-2].numel()
-    h = ENGINES[engine].forward(
+    N, B, k = z.shape[-3:]
+    R = weight.shape[:-2].numel()
+    h = _engine(engine).forward(
         z.reshape(R, N, B, k),
         weight.reshape(R, k, k),
         h0.reshape(R, B, k),
         nonlinearity,
+        clock.reshape(R, B),
+        periods,
+        group_sizes,
     )
     return h.view(z.shape)
 
@@ -113,38 +182,52 @@ def _recurrence_backward(
     dh: torch.Tensor,
     h: torch.Tensor,
     weight: torch.Tensor,
+    clock: torch.Tensor,
+    periods: list[int],
+    group_sizes: list[int],
     nonlinearity: str,
     engine: str,
-) -> torch.Tensor:
-    (N, B, k), R = h.shape[-3:], weight.shape[:-2].numel()
-    dz = ENGINES[engine].backward(
+) -> tuple[torch.Tensor, torch.Tensor]:
+    N, B, k = h.shape[-3:]
+    R = weight.shape[:-2].numel()
+    dz, dh0 = _engine(engine).backward(
         dh.reshape(R, N, B, k),
         h.reshape(R, N, B, k),
         weight.reshape(R, k, k),
         nonlinearity,
+        clock.reshape(R, B),
+        periods,
+        group_sizes,
     )
-    return dz.view(h.shape)
+    return dz.view(h.shape), dh0.view(*h.shape[:-3], B, k)
+
+
+def _engine(name):
+    return import_module(f"{__name__}.{name}")
 
 
 @_recurrence.register_fake
+def _fake(z, *others):
+    return torch.empty_like(z, memory_format=torch.contiguous_format)
+
+
 @_recurrence_backward.register_fake
-def _like_first(first, *others):
-    return torch.empty_like(first, memory_format=torch.contiguous_format)
+def _fake_backward(dh, h, *others):
+    dz = torch.empty_like(h, memory_format=torch.contiguous_format)
+    return dz, h.new_empty(h.shape[:-3] + h.shape[-2:])
 
 
 def _setup_context(ctx, inputs, output):
-    _, weight, h0, ctx.nonlinearity, ctx.engine = inputs
-    ctx.save_for_backward(weight, h0, output)
+    _, weight, h0, clock, *ctx.options = inputs
+    ctx.save_for_backward(weight, h0, clock, output)
 
 
 def _gradients(ctx, dh):
-    weight, h0, h = ctx.saved_tensors
-    dz = _recurrence_backward(dh, h, weight, ctx.nonlinearity, ctx.engine)
+    weight, h0, clock, h = ctx.saved_tensors
+    dz, dh0 = _recurrence_backward(dh, h, weight, clock, *ctx.options)
     previous = torch.cat([h0.unsqueeze(-3), h], dim=-3)[..., :-1, :, :]
     dweight = dz.flatten(-3, -2).mT @ previous.flatten(-3, -2)
-    # h0 acts through the first tick; a group that does not tick has none.
-    dh0 = (dz[..., :1, :, :] @ weight.unsqueeze(-3)).sum(-3)
-    return dz, dweight, dh0, None, None
+    return dz, dweight, dh0, None, None, None, None, None
 
 
 _recurrence.register_autograd(_gradients, setup_context=_setup_context)
@@ -162,7 +245,8 @@ def _vmap(op):
             else x.movedim(dim, 0)
             for x, dim in zip(args, in_dims)
         ]
-        return op(*args), 0
+        out = op(*args)
+        return out, 0 if isinstance(out, torch.Tensor) else (0,) * len(out)
 
     return rule
 

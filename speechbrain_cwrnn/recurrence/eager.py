@@ -7,7 +7,7 @@ Authors
 import torch
 
 
-def forward(z, weight, h0, nonlinearity):
+def forward(z, weight, h0, nonlinearity, *one_group):
     """The states h [R, N, B, k] of z [R, N, B, k]; see the package."""
     h = _copy_time_first(z)
     f_ = {"tanh": torch.tanh_, "relu": torch.relu_}[nonlinearity]
@@ -18,8 +18,8 @@ def forward(z, weight, h0, nonlinearity):
     return h.transpose(0, 1).contiguous()
 
 
-def backward(dh, h, weight, nonlinearity):
-    """The gradient dz [R, N, B, k] of z from the gradient dh of h."""
+def backward(dh, h, weight, nonlinearity, *one_group):
+    """The gradients dz [R, N, B, k] and dh0 [R, B, k] from that of h."""
     dz = _copy_time_first(dh)
     slope = _copy_time_first(h)
     if nonlinearity == "tanh":
@@ -33,7 +33,9 @@ def backward(dh, h, weight, nonlinearity):
         if following is not None:
             gradient.baddbmm_(following, weight)
         following = gradient.mul_(f_slope)
-    return dz.transpose(0, 1).contiguous()
+    # h0 acts through the first step; with no step, on nothing.
+    dh0 = dz[:1].sum(0) @ weight
+    return dz.transpose(0, 1).contiguous(), dh0
 
 
 def _copy_time_first(x):

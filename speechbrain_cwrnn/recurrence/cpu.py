@@ -1,0 +1,261 @@
+"""The recurrence of all groups at once, compiled for the CPU by numba.
+
+It is for small networks, where PyTorch spends more time on calling things
+than on arithmetic. Up to sixteen sequences, the *lanes*, go through the loop
+over time side by side, so that each operation is one of vectors. The first
+call compiles, for some seconds; later ones, of other processes too, load what
+was compiled from numba's cache.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload
+
+LANES = 16
+# Below so many multiplications, starting threads takes longer than they save.
+WORTH_THREADS = 2_000_000
+
+
+def forward(z, weight, h0, nonlinearity, clock, periods, group_sizes):
+    """The states h [R, N, B, k] of z [R, N, B, k]; see the package."""
+    h = torch.empty_like(z, memory_format=torch.contiguous_format)
+    _run(
+        _forward_lanes,
+        (z, h0, h),
+        weight,
+        (clock, periods, group_sizes, nonlinearity),
+    )
+    return h
+
+
+def backward(dh, h, weight, nonlinearity, clock, periods, group_sizes):
+    """The gradients dz [R, N, B, k] and dh0 [R, B, k] from that of h."""
+    dz = torch.zeros_like(dh, memory_format=torch.contiguous_format)
+    dh0 = h.new_empty(h.shape[0], *h.shape[2:])
+    _run(
+        _backward_lanes,
+        (dh, h, dz, dh0),
+        weight.mT,
+        (clock, periods, group_sizes, nonlinearity),
+    )
+    return dz, dh0
+
+
+def _run(kernel, tensors, weight, options):
+    """Call a kernel for every LANES sequences, in as many threads as torch."""
+    clock, periods, group_sizes, nonlinearity = options
+    arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
+    weight = weight.detach().contiguous().numpy()
+    periods = np.array(periods)
+    starts = np.cumsum([0, *group_sizes])
+
+    def run(chunk):
+        now, replicas, sequences = chunk
+        if (replicas == replicas[0]).all():
+            weights = weight[replicas[0]]
+        else:
+            k = weight.shape[-1]
+            weights = np.zeros((k, k, LANES), weight.dtype)
+            weights[:, :, : len(replicas)] = weight[replicas].transpose(1, 2, 0)
+        relu = nonlinearity == "relu"
+        kernel(
+            *arrays, weights, replicas, sequences, now, periods, starts, relu
+        )
+
+    chunks = list(_chunks(clock))
+    threads = min(torch.get_num_threads(), len(chunks))
+    if threads == 1 or arrays[0].size * weight.shape[-1] < WORTH_THREADS:
+        for chunk in chunks:
+            run(chunk)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, chunks))
+
+
+def _chunks(clock):
+    """Clock, replicas and sequences of up to LANES lanes in step.
+
+    clock is [R, B]. The lanes of a chunk share their weights, unless replicas
+    have so few sequences each that most lanes would be empty.
+    """
+    for now in clock.unique().tolist():
+        replicas, sequences = (
+            index.numpy() for index in (clock == now).nonzero(as_tuple=True)
+        )
+        edges = np.arange(LANES, len(replicas), LANES)
+        if len(replicas) >= len(clock) * LANES // 2:
+            edges = np.flatnonzero(np.diff(replicas)) + 1
+        for r, b in zip(np.split(replicas, edges), np.split(sequences, edges)):
+            for lane in range(0, len(r), LANES):
+                lanes = slice(lane, lane + LANES)
+                yield now, r[lanes], b[lanes]
+
+
+# The order of sums is free, as in any product of matrices; nothing else is.
+_jit = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+
+
+@_jit
+def _forward_lanes(
+    z, h0, h, weight, replicas, sequences, clock, periods, starts, relu
+):
+    N, k, n = z.shape[1], z.shape[3], len(replicas)
+    state = np.zeros((k, LANES), z.dtype)
+    new = np.zeros((k, LANES), z.dtype)
+    total = numba.carray(_on_stack(z), LANES)
+    for lane in range(n):
+        for u in range(k):
+            state[u, lane] = h0[replicas[lane], sequences[lane], u]
+    for t in range(N):
+        for g in range(len(periods)):
+            if (clock + t) % periods[g] == 0:
+                for u in range(starts[g], starts[g + 1]):
+                    for lane in range(LANES):
+                        total[lane] = 0
+                    for lane in range(n):
+                        total[lane] = z[replicas[lane], t, sequences[lane], u]
+                    for c in range(starts[g], k):
+                        for lane in range(LANES):
+                            w = _weight(weight, u, c, lane)
+                            total[lane] += w * state[c, lane]
+                    if relu:
+                        for lane in range(LANES):
+                            x = total[lane]
+                            new[u, lane] = 0 if x < 0 else x
+                    else:
+                        for lane in range(LANES):
+                            new[u, lane] = _tanh(total[lane])
+        for g in range(len(periods)):
+            if (clock + t) % periods[g] == 0:
+                for u in range(starts[g], starts[g + 1]):
+                    for lane in range(LANES):
+                        state[u, lane] = new[u, lane]
+        for lane in range(n):
+            for u in range(k):
+                h[replicas[lane], t, sequences[lane], u] = state[u, lane]
+
+
+@_jit
+def _backward_lanes(
+    dh,
+    h,
+    dz,
+    dh0,
+    weight_t,
+    replicas,
+    sequences,
+    clock,
+    periods,
+    starts,
+    relu,
+):
+    N, k, n = dh.shape[1], dh.shape[3], len(replicas)
+    # The gradient of the state, and that of z where units tick.
+    state = np.zeros((k, LANES), dh.dtype)
+    ticked = np.zeros((k, LANES), dh.dtype)
+    total = numba.carray(_on_stack(dh), LANES)
+    for t in range(N - 1, -1, -1):
+        for lane in range(n):
+            r, b = replicas[lane], sequences[lane]
+            for u in range(k):
+                state[u, lane] += dh[r, t, b, u]
+        for g in range(len(periods)):
+            if (clock + t) % periods[g] == 0:
+                for u in range(starts[g], starts[g + 1]):
+                    for lane in range(n):
+                        r, b = replicas[lane], sequences[lane]
+                        y = h[r, t, b, u]
+                        slope = (y > 0) if relu else 1 - y * y
+                        ticked[u, lane] = state[u, lane] * slope
+                        dz[r, t, b, u] = ticked[u, lane]
+                        state[u, lane] = 0
+        for c in range(k):
+            for lane in range(LANES):
+                total[lane] = state[c, lane]
+            for g in range(len(periods)):
+                if starts[g] <= c and (clock + t) % periods[g] == 0:
+                    for u in range(starts[g], starts[g + 1]):
+                        for lane in range(LANES):
+                            w = _weight(weight_t, c, u, lane)
+                            total[lane] += w * ticked[u, lane]
+            for lane in range(LANES):
+                state[c, lane] = total[lane]
+    for lane in range(n):
+        for u in range(k):
+            dh0[replicas[lane], sequences[lane], u] = state[u, lane]
+
+
+@intrinsic
+def _on_stack(typing_context, like):
+    """A pointer to LANES numbers of an array's type, on the stack.
+
+    What is not on the heap can overlap no array, so that LLVM keeps the
+    numbers in registers.
+    """
+
+    def generate(context, builder, signature, arguments):
+        dtype = context.get_value_type(like.dtype)
+        return cgutils.alloca_once(builder, dtype, size=LANES)
+
+    return types.CPointer(like.dtype)(like), generate
+
+
+def _weight(weight, row, column, lane):
+    """A weight [k, k] that all lanes share, or [k, k, LANES], one of each."""
+
+
+@overload(_weight, inline="always")
+def _overload_weight(weight, row, column, lane):
+    if weight.ndim == 2:
+        return lambda weight, row, column, lane: weight[row, column]
+    return lambda weight, row, column, lane: weight[row, column, lane]
+
+
+def _tanh(x):
+    """tanh, in a form that LLVM makes vectors of."""
+
+
+@overload(_tanh, inline="always")
+def _overload_tanh(x):
+    if x == types.float64:
+        return lambda x: math.tanh(x)
+    return _tanh_float32
+
+
+def _tanh_float32(x):
+    # tanh |x| = e / (e + 2) with e = exp(2 |x|) - 1, which loses nothing for
+    # small x. exp is 2^n times a polynomial (that of Cephes) in the rest r.
+    # From |x| = 10 on, all is 1.
+    x2 = np.float32(2) * abs(x)
+    x2 = np.float32(20) if x2 > np.float32(20) else x2
+    n = np.floor(x2 * np.float32(1.44269504) + np.float32(0.5))
+    r = x2 - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    power = _as_float32((np.int32(n) + np.int32(127)) << np.int32(23))
+    e = power * (p * r * r + r) + (power - np.float32(1))
+    y = e / (e + np.float32(2))
+    return y if x >= 0 else -y
+
+
+@intrinsic
+def _as_float32(typing_context, bits):
+    """The number that 32 bits stand for."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
