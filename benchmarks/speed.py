@@ -36,7 +36,7 @@ def make_engines(F, H, periods, backend, device, dtype):
     torch.manual_seed(0)
     cwrnn = ClockworkRNN(H, input_size=F, periods=periods, backend=backend)
     x = torch.empty(0, device=device, dtype=dtype)
-    engine = choose_engine(backend, x, cwrnn.group_sizes)
+    engine = choose_engine(backend, x, cwrnn.periods, cwrnn.group_sizes)
     layers = {
         f"ClockworkRNN ({engine})": cwrnn,
         "nn.RNN": torch.nn.RNN(F, H, batch_first=True),

@@ -12,9 +12,8 @@ tick. Only the second line is sequential. Each distinct state is multiplied
 once, however long it is held, and the paper's model results exactly, for any
 periods.
 
-In this file, a *signal* is a tensor [1 + N, B, k] of values that change at the
-ticks of a period only: the one before the first tick, then one per tick.
-Tensors are time-first, since steps are gathered all the time.
+Networks so small that this would be more calls than arithmetic are run by the
+compiled engine, all groups at once, step by step.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -26,8 +25,9 @@ from math import gcd
 import torch
 import torch.nn.functional as F
 
-from speechbrain_cwrnn.clock import first_tick, ticks_before
+from speechbrain_cwrnn.clock import ticks_before
 from speechbrain_cwrnn.recurrence import choose_engine, recurrence
+from speechbrain_cwrnn.signals import hold, project, resample, take, ticks
 
 
 def clockwork_rnn(
@@ -109,43 +109,38 @@ def clockwork_rnn(
         )
         return h.unsqueeze(1), h
 
-    x = x.transpose(0, 1)
     sizes = [len(weight) for weight in weight_hh]
-    engine = choose_engine(backend, x, sizes)
+    engine = choose_engine(backend, x, periods, sizes)
     if engine == "cpu":
-        z = F.linear(x, weight_ih, bias)
-        weight = dense_weight(weight_hh)
         output = recurrence(
-            z, weight, h0, nonlinearity, engine, clock, periods, sizes
+            F.linear(x.transpose(0, 1), weight_ih, bias),
+            dense_weight(weight_hh),
+            h0,
+            nonlinearity,
+            engine,
+            clock,
+            periods,
+            sizes,
         ).transpose(0, 1)
         return output, output[:, -1]
 
-    # A step's output is what the ticks until then, its own included, left.
-    until = torch.arange(1, T + 1, device=x.device)
-    if isinstance(clock, torch.Tensor):
-        until = until.unsqueeze(1)
     starts = [0, *accumulate(sizes)]
     # blocks[i][j - i] is W_ij.
     blocks = [w.split(sizes[i:], dim=1) for i, w in enumerate(weight_hh)]
-    seen = sample(x, clock, periods)
-    outputs = []
+    drives = project(x, weight_ih, bias, clock, periods, sizes)
+    states = []
     context, context_period = None, None
     for i in reversed(range(len(periods))):
-        period = periods[i]
+        z, period = drives[i], periods[i]
         rows = slice(starts[i], starts[i + 1])
-
-        ticks = _ticks(T, clock, period, x.device)
-        z = F.linear(
-            seen[i], weight_ih[rows], None if bias is None else bias[rows]
-        )
         if context is not None:
             # At a tick, a group reads what the slower ones held just before.
-            before = ticks_before(ticks, clock, context_period)
-            z = z + _take(context[..., rows], before)
+            steps = ticks(T, clock, period, x.device)
+            before = ticks_before(steps, clock, context_period)
+            z = z + take(context[..., rows], before)
         h = recurrence(z, blocks[i][0], h0[:, rows], nonlinearity, engine)
         state = torch.cat([h0[None, :, rows].to(h.dtype), h])
-        outputs.append(_take(state, ticks_before(until, clock, period)))
-
+        states.append(state)
         if i > 0:
             # The context is what the slower groups add to each faster one, as
             # a signal that changes when any of them may tick: for periods
@@ -156,11 +151,11 @@ def clockwork_rnn(
                 context, context_period = sent, period
             else:
                 common = gcd(context_period, period)
-                context = _resample(
+                context = resample(
                     context[..., : starts[i]], clock, context_period, common, T
-                ) + _resample(sent, clock, period, common, T)
+                ) + resample(sent, clock, period, common, T)
                 context_period = common
-    output = torch.cat(outputs[::-1], dim=-1).transpose(0, 1)
+    output = hold(states[::-1], clock, periods, T)
     return output, output[:, -1]
 
 
@@ -186,82 +181,6 @@ def dense_weight(weight_hh):
     """
     H = weight_hh[0].shape[1]
     return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
-
-
-def sample(x, clock, periods):
-    """What each group sees of the input: the frames at its own ticks.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        Input, time first [T, B, F].
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
-    periods : sequence of int
-        Period of each group, in steps.
-
-    Returns
-    -------
-    list of torch.Tensor
-        For each group, the frames [N, B, F] at the steps of `_ticks`.
-
-    Example
-    -------
-    >>> x = torch.arange(10).reshape(10, 1, 1)
-    >>> [frames.flatten().tolist() for frames in sample(x, 1, (2, 4))]
-    [[1, 3, 5, 7, 9], [3, 7]]
-    """
-    T = x.shape[0]
-    seen = {}
-    for period in periods:
-        if isinstance(clock, torch.Tensor):
-            seen[period] = _take(x, _ticks(T, clock, period, x.device))
-            continue
-        # Frames are taken from those of a faster group, where it has them: in
-        # the backward pass, a slow group need not touch the whole input then.
-        source, step, first = x, period, first_tick(clock, period)
-        for faster in seen:
-            if period % faster == 0:
-                source, step = seen[faster], period // faster
-                first = ticks_before(first_tick(clock, period), clock, faster)
-        seen[period] = source[first::step] if step > 1 else source
-    return list(seen.values())
-
-
-def _ticks(T, clock, period, device):
-    """The steps [N] below T at which a group ticks.
-
-    [N, B] where each sequence has a clock of its own. One that ticks less
-    often than another then has ticks past the end, which nothing reads: so
-    no length depends on the values of the clocks, and no device is asked.
-    """
-    first = first_tick(clock, period)
-    if isinstance(clock, int):
-        # The length of a slice [first::period].
-        N = (T - first + period - 1) // period
-        return first + period * torch.arange(N, device=device)
-    N = (T + period - 1) // period
-    return first + period * torch.arange(N, device=device).unsqueeze(1)
-
-
-def _take(signal, index):
-    """Gather signal [M, B, k] in time by index [N], or [N, B]."""
-    if index.dim() == 1:
-        # An embedding, as its gradient is summed several times faster than
-        # that of index_select.
-        rows = F.embedding(index, signal.flatten(1))
-        return rows.unflatten(1, signal.shape[1:])
-    index = index.clamp(max=signal.shape[0] - 1).unsqueeze(-1)
-    return signal.take_along_dim(index, dim=0)
-
-
-def _resample(signal, clock, period, finer, T):
-    """A signal of some period, as one of a finer period that divides it."""
-    if period == finer:
-        return signal
-    ticks = _ticks(T, clock, finer, signal.device)
-    after = ticks_before(ticks + 1, clock, period)
-    return _take(signal, F.pad(after, (0, 0) * (after.dim() - 1) + (1, 0)))
 
 
 def _step(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):

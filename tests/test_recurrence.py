@@ -167,30 +167,33 @@ class TestChooseEngine:
     """The only place where engines are chosen."""
 
     @pytest.mark.parametrize(
-        "size, dtype, engine",
+        "periods, sizes, dtype, engine",
         [
-            (64, torch.float32, "cpu"),
-            (64, torch.float64, "cpu"),
-            (64, torch.bfloat16, "eager"),
-            (65, torch.float32, "eager"),
+            ([1], [30], torch.float32, "cpu"),
+            ([1], [31], torch.float32, "eager"),
+            ([2], [31], torch.float32, "cpu"),
+            ([1, 2], [10, 30], torch.float64, "cpu"),
+            ([1, 2], [10, 40], torch.float64, "eager"),
+            ([1, 2], [10, 30], torch.bfloat16, "eager"),
         ],
     )
-    def test_auto(self, size, dtype, engine):
-        """Compiled for small networks in the dtypes that it knows."""
+    def test_auto(self, periods, sizes, dtype, engine):
+        """Compiled for small networks in the dtypes that it knows: 30 * 30,
+        31 * 31 / 2 and 10 * 40 + 30 * 30 / 2 multiplications are few."""
         x = torch.zeros(1, 2, 3, dtype=dtype)
-        assert choose_engine("auto", x, [size - 4, 4]) == engine
-        assert choose_engine("eager", x, [size - 4, 4]) == "eager"
+        assert choose_engine("auto", x, periods, sizes) == engine
+        assert choose_engine("eager", x, periods, sizes) == "eager"
 
     def test_autocast(self):
         """What counts is the dtype of the products."""
         with torch.autocast("cpu", torch.bfloat16):
-            assert choose_engine("auto", torch.zeros(1, 2, 3), [4]) == "eager"
+            assert choose_engine("auto", torch.zeros(1), [1], [4]) == "eager"
 
     def test_forced(self):
         """However large the network."""
-        assert choose_engine("cpu", torch.zeros(1, 2, 3), [999]) == "cpu"
+        assert choose_engine("cpu", torch.zeros(1, 2, 3), [1], [999]) == "cpu"
         with pytest.raises(ValueError, match="'cpu' with torch.float16 on cpu"):
-            choose_engine("cpu", torch.zeros(1, dtype=torch.float16), [4])
+            choose_engine("cpu", torch.zeros(1).half(), [1], [4])
 
     def test_unknown(self):
         """The message names what there is."""

@@ -14,7 +14,7 @@ PERIODS = [1, 2, 4, 8]
 def engine(request, monkeypatch):
     """All tests run with each engine, wherever it can run."""
 
-    def choose(backend, x, group_sizes):
+    def choose(backend, x, periods, group_sizes):
         return request.param if x.device.type == "cpu" else "eager"
 
     if request.param == "cpu" and "autocast" in request.node.name:

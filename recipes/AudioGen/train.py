@@ -176,6 +176,7 @@ def main(hparams_file, run_opts, overrides):
         choose_engine(
             module.backend,
             torch.empty(0, device=brain.device),
+            module.periods,
             module.group_sizes,
         )
         for module in ensemble.modules()
