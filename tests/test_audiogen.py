@@ -196,6 +196,11 @@ class TestTraining:
         assert "| a      |        2 |        0 | 0.2000 | 0.1414 |" in printed
         assert "| b      |        2 |        2 |      - |" in printed
         assert "| all    |        4 |        2 | 0.2000 |" in printed
+        folder.rename(folder.parent / "lstm_250")
+        recipe.report.print_runs([folder.parent / "lstm_250"])
+        (row,) = capsys.readouterr().out.splitlines()[2:]
+        assert row.startswith("| lstm_250 |        4 |        2 | 0.2000 |")
+        assert row.endswith("| 0.0495 [0.036, 0.066] |")
 
     def test_protocol_of_the_paper(self, recipe):
         """The defaults are those of section 5.1 and Table 1."""

@@ -37,3 +37,62 @@ def test_speed(tmp_path):
         if row["engine"] == "nn.LSTM":
             assert float(row["vs_lstm"]) == 1
     assert run.stdout.count("| nn.LSTM |") == 4
+
+
+def test_refuses_inexact(tmp_path):
+    """A layer whose states are off has no times."""
+    code = (
+        "import runpy, sys, torch; "
+        "from speechbrain_cwrnn.recurrence import cpu; "
+        "forward = cpu.forward; "
+        "cpu.forward = lambda *args: forward(*args) + 1e-3; "
+        "sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    sizes = "--batch 2 --time 9 --hidden 16 --groups 4".split()
+    run = subprocess.run(
+        [sys.executable, "-c", code, SPEED, *sizes, "--csv", tmp_path / "x"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1 and "refused: error" in run.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_report(tmp_path):
+    """The table has the times side by side, the picture is drawn."""
+    rows = ["engine,direction,batch,time,input,hidden,groups,dtype,median_ms,"]
+    rows[0] += "vs_lstm,max_error,machine,threads,torch,python"
+    for direction in ("forward", "forward_backward"):
+        for hidden in (64, 128):
+            end = "1e-7,cpu,1,2.0,3.11"
+            shape = f"{direction},4,100,40,{hidden},8,float32"
+            rows.append(f"ClockworkRNN (eager),{shape},2.0,4.0,{end}")
+            rows.append(f"nn.RNN,{shape},3.0,2.67,{end}")
+            rows.append(f"nn.LSTM,{shape},8.0,1.0,{end}")
+    (tmp_path / "speed.csv").write_text("\n".join(rows))
+    plot = tmp_path / "plot.png"
+    report = SPEED.with_name("report.py")
+    options = [tmp_path / "speed.csv", "--plot", plot]
+    printed = subprocess.check_output(
+        [sys.executable, report, *options], text=True
+    )
+    line = "| float32 | 4 | 100 | 40 | 64 | forward | 2 | eager | 1e-7 | 3 | "
+    assert line + "8 | 1.5 | 4.0 |" in printed
+    assert "(machine: cpu, threads: 1, torch: 2.0" in printed
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_memory():
+    """A row per layer; an LSTM keeps its gates, far more than the states."""
+    script = SPEED.with_name("memory.py")
+    sizes = "--batch 8 --time 1000 --hidden 128 --input 8".split()
+    printed = subprocess.check_output(
+        [sys.executable, script, *sizes], text=True
+    )
+    peaks = {
+        row.split("|")[1].strip(): float(row.split("|")[3])
+        for row in printed.splitlines()[2:]
+    }
+    assert set(peaks) == {"ClockworkRNN", "nn.RNN", "nn.LSTM"}
+    assert 4 < peaks["ClockworkRNN"] < peaks["nn.LSTM"]

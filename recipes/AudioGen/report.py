@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """What came of the training: a table, pictures and sound.
 
-As a program, it prints the results of several runs as one Markdown table:
-> python report.py results/*/1234
+As a program, it prints the results of several runs as one table, in Markdown,
+with the paper's beside those of folders like cwrnn_1000, after the model and
+the number of parameters:
+> python report.py results/*_*
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -20,6 +22,22 @@ from audiogen_prepare import whole_file
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+
+# Median and quartiles in Figure 3 of the paper, read off its vector graphics.
+PAPER = {
+    "srn_100": "0.474 [0.407, 0.500]",
+    "srn_250": "0.472 [0.390, 0.492]",
+    "srn_500": "0.472 [0.386, 0.497]",
+    "srn_1000": "0.472 [0.423, 0.497]",
+    "lstm_100": "0.069 [0.050, 0.088]",
+    "lstm_250": "0.0495 [0.036, 0.066]",
+    "lstm_500": "0.043 [0.032, 0.058]",
+    "lstm_1000": "0.034 [0.029, 0.046]",
+    "cwrnn_100": "0.0388 [0.0308, 0.0520]",
+    "cwrnn_250": "0.0166 [0.0121, 0.0194]",
+    "cwrnn_500": "0.0103 [0.0076, 0.0142]",
+    "cwrnn_1000": "0.0064 [0.0041, 0.0105]",
+}
 
 
 def write_report(
@@ -158,13 +176,19 @@ def save_figure(figure, path):
     plt.close(figure)
 
 
-if __name__ == "__main__":
+def print_runs(folders):
+    """Print the results of several runs as one table, the paper's beside."""
     rows = []
-    for folder in map(Path, sys.argv[1:]):
+    for folder in map(Path, folders):
         with open(folder / "results.csv", encoding="utf-8") as file:
             nmse = [
                 float("nan" if row["diverged"] == "1" else row["nmse"])
                 for row in csv.DictReader(file)
             ]
-        rows.append([folder.parent.name, *summary(np.array(nmse))])
-    print_table(["run", *summary.columns], rows)
+        paper = PAPER.get(folder.name, "-")
+        rows.append([folder.name, *summary(np.array(nmse)), paper])
+    print_table(["run", *summary.columns, "the paper's median"], rows)
+
+
+if __name__ == "__main__":
+    print_runs(sys.argv[1:])

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Peak memory of a forward and backward pass on the CPU, beside nn.LSTM's.
+
+> python benchmarks/memory.py --time 4000
+
+Each layer runs in a process of its own; what is shown is how far its peak is
+above that of a process that only made the layer and its input.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+
+import torch
+
+from speechbrain_cwrnn import ClockworkRNN
+
+LAYERS = {
+    "ClockworkRNN": lambda F, H: ClockworkRNN(H, input_size=F),
+    "nn.RNN": lambda F, H: torch.nn.RNN(F, H, batch_first=True),
+    "nn.LSTM": lambda F, H: torch.nn.LSTM(F, H, batch_first=True),
+}
+
+
+def peak(name, B, T, F, H, train):
+    """Peak memory of this process so far, in MiB, after making and, where
+    train is set, running a layer."""
+    layer = LAYERS[name](F, H)
+    x = torch.randn(B, T, F, requires_grad=True)
+    if train:
+        layer(x)[0].sum().backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description="Peak memory of forward and backward, beside nn.LSTM's.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--batch", type=int, default=16, help="sequences")
+    add("--time", type=int, nargs="+", default=[1000, 4000], help="steps")
+    add("--hidden", type=int, default=512, help="units")
+    add("--input", type=int, default=512, help="features")
+    add("--one", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        name, train = args.one
+        (T,) = args.time
+        print(peak(name, args.batch, T, args.input, args.hidden, train == "1"))
+        return
+    print("| layer | time | peak in MiB |\n| --- | --- | --- |")
+    for T in args.time:
+        for name in LAYERS:
+            options = [sys.executable, __file__, "--time", str(T)]
+            for option in ("batch", "hidden", "input"):
+                options += [f"--{option}", str(getattr(args, option))]
+            without, with_run = (
+                float(subprocess.check_output([*options, "--one", name, train]))
+                for train in ("0", "1")
+            )
+            print(f"| {name} | {T} | {with_run - without:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Make a table and a plot of what speed.py measured.
+
+> python benchmarks/report.py benchmarks/results/cpu.csv --plot cpu.png
+
+Prints a Markdown table, and draws how much faster than nn.LSTM of the same
+size the Clockwork RNN is, against the hidden size, a line per batch size.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+SHAPE = ("dtype", "batch", "time", "input", "hidden")
+DIRECTIONS = {"forward": "forward", "forward_backward": "forward + backward"}
+
+
+def print_table(rows):
+    """One row per shape and direction, the engines side by side, in ms."""
+    table = {}
+    for row in rows:
+        key = tuple(row[name] for name in (*SHAPE, "direction"))
+        name = row["engine"].partition(" ")[0]
+        table.setdefault(key, {})[name] = row
+    peers = ("nn.RNN", "nn.LSTM")
+    columns = [*SHAPE, "direction", "ClockworkRNN, ms", "engine", "error"]
+    columns += [f"{peer}, ms" for peer in peers]
+    columns += [f"x {peer}" for peer in peers]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    for key, engines in table.items():
+        ours = engines["ClockworkRNN"]
+        theirs = [float(engines[peer]["median_ms"]) for peer in peers]
+        median = float(ours["median_ms"])
+        cells = [*key[:-1], DIRECTIONS[key[-1]], f"{median:.4g}"]
+        cells += [ours["engine"].partition("(")[2].rstrip(")")]
+        cells += [ours["max_error"], *(f"{time:.4g}" for time in theirs)]
+        cells += [f"{time / median:.1f}" for time in theirs]
+        print(f"| {' | '.join(cells)} |")
+
+
+def draw(rows, path):
+    """Speed-up over nn.LSTM against hidden size, a panel per direction."""
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+    ours = [row for row in rows if row["engine"].startswith("Clockwork")]
+    longest = max(int(row["time"]) for row in ours)
+    for panel, (direction, title) in zip(panels, DIRECTIONS.items()):
+        lines = {}
+        for row in ours:
+            if row["direction"] == direction and int(row["time"]) == longest:
+                points = lines.setdefault((row["dtype"], int(row["batch"])), [])
+                points.append((int(row["hidden"]), float(row["vs_lstm"])))
+        for (dtype, batch), points in sorted(lines.items()):
+            hidden, speedup = zip(*sorted(points))
+            panel.plot(hidden, speedup, "o-", label=f"{dtype}, batch {batch}")
+        panel.axhline(1, color="black", linewidth=0.8)
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log", base=2)
+        panel.set_xticks(hidden, map(str, hidden))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.set_title(f"{title}, {longest} steps")
+        panel.set_xlabel("hidden units")
+    panels[0].set_ylabel("times faster than nn.LSTM")
+    panels[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    """Read, print and draw."""
+    parser = argparse.ArgumentParser(
+        description="Make a table and a plot of what speed.py measured."
+    )
+    parser.add_argument("csv", type=Path, help="rows of speed.py")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    args = parser.parse_args()
+    with open(args.csv, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    print_table(rows)
+    names = ("machine", "threads", "torch", "python", "groups")
+    for values in sorted({tuple(row[n] for n in names) for row in rows}):
+        described = (f"{n}: {v}" for n, v in zip(names, values))
+        print(f"\n({', '.join(described)})")
+    if args.plot:
+        draw(rows, args.plot)
+
+
+if __name__ == "__main__":
+    main()
