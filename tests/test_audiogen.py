@@ -199,6 +199,7 @@ class TestTraining:
         folder.rename(folder.parent / "lstm_250")
         recipe.report.print_runs([folder.parent / "lstm_250"])
         (row,) = capsys.readouterr().out.splitlines()[2:]
+        assert recipe.report.summary(np.array([0.5]))[2:4] == ["0.5000", "-"]
         assert row.startswith("| lstm_250 |        4 |        2 | 0.2000 |")
         assert row.endswith("| 0.0495 [0.036, 0.066] |")
 

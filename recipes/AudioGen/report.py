@@ -114,7 +114,8 @@ def summary(nmse):
     deviation = alive.std(ddof=1) if len(alive) > 1 else np.nan
     q25, median, q75 = np.quantile(alive, [0.25, 0.5, 0.75])
     numbers = [alive.mean(), deviation, median, q25, q75]
-    return [*counts, *(f"{number:.4f}" for number in numbers)]
+    cells = ("-" if np.isnan(n) else f"{n:.4f}" for n in numbers)
+    return [*counts, *cells]
 
 
 summary.columns = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
