@@ -5,15 +5,18 @@ import sys
 
 import pytest
 import torch
-from hypothesis import settings
 
 # The tests' tensors are tiny: more threads would only wait for each other, and
 # for long on a busy machine.
 torch.set_num_threads(1)
 
-# The same examples every time, however slow the machine.
-settings.register_profile("tests", derandomize=True, deadline=None)
-settings.load_profile("tests")
+# The tests that need a GPU also run where hypothesis is not installed.
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # The same examples every time, however slow the machine.
+    settings.register_profile("tests", derandomize=True, deadline=None)
+    settings.load_profile("tests")
 
 if importlib.util.find_spec("speechbrain"):
     import speechbrain  # noqa: F401

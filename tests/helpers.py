@@ -6,6 +6,11 @@ Authors
 
 import torch
 
+from speechbrain_cwrnn.recurrence import ENGINES
+
+# Those that run on any machine and in float64; the GPU's has tests of its own.
+CPU_ENGINES = [engine for engine in ENGINES if engine != "triton"]
+
 
 def random_layer(group_sizes, B, T, F, bias=True, h0=True, dtype=torch.float64):
     """Arguments of `clockwork_rnn` for one layer, as leaves with gradients.
@@ -91,3 +96,12 @@ def assert_as_exact(actual, plain, exact):
             assert error <= 2 * allowed + floor, (
                 f"{name}: error {error:.2e}, plain PyTorch's {allowed:.2e}"
             )
+
+
+def plain(z, weight, h0, nonlinearity):
+    """The recurrence as its equation, for z [..., N, B, k]."""
+    states = []
+    for z_n in z.unbind(-3):
+        h0 = getattr(torch, nonlinearity)(z_n + h0 @ weight.mT)
+        states.append(h0)
+    return torch.stack(states, -3)

@@ -5,18 +5,10 @@ import sys
 
 import pytest
 import torch
+from helpers import CPU_ENGINES, plain
 
 from speechbrain_cwrnn import reference
-from speechbrain_cwrnn.recurrence import ENGINES, choose_engine, recurrence
-
-
-def plain(z, weight, h0, nonlinearity):
-    """The equation, for z [..., N, B, k]."""
-    states = []
-    for z_n in z.unbind(-3):
-        h0 = getattr(torch, nonlinearity)(z_n + h0 @ weight.mT)
-        states.append(h0)
-    return torch.stack(states, -3)
+from speechbrain_cwrnn.recurrence import choose_engine, recurrence
 
 
 def leaves(*leading, N=9, B=2, k=3):
@@ -30,7 +22,7 @@ def leaves(*leading, N=9, B=2, k=3):
     ]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @pytest.mark.parametrize("leading", [(), (4,), (2, 3)])
 def test_equals_plain_loop(engine, nonlinearity, leading):
@@ -45,7 +37,7 @@ def test_equals_plain_loop(engine, nonlinearity, leading):
         assert (a - e).abs().max() < 1e-12, name
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_no_ticks(engine):
     """A group that does not tick has gradients all the same: zeros."""
     args = leaves(N=0)
@@ -55,7 +47,7 @@ def test_no_ticks(engine):
         assert not gradient.any()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_extreme_values(engine):
     """Large z saturates exactly; NaN and infinity go their way."""
     z = torch.tensor([1e4, -1e4, torch.inf, torch.nan]).reshape(1, 4, 1)
@@ -64,7 +56,7 @@ def test_extreme_values(engine):
     assert h.flatten()[3].isnan()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_opcheck(engine):
     """What torch.compile and torch.export assume of an operator holds."""
     clock = torch.zeros(4, 2, dtype=torch.long)
@@ -197,7 +189,7 @@ class TestChooseEngine:
 
     def test_unknown(self):
         """The message names what there is."""
-        message = "backend='cuda': .*'auto', 'eager', 'cpu'"
+        message = "backend='cuda': .*'auto', 'eager', 'cpu', 'triton'"
         with pytest.raises(ValueError, match=message):
             choose_engine("cuda")
 

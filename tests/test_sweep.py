@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers import (
+    CPU_ENGINES,
     all_tensors,
     assert_as_exact,
     assert_equal,
@@ -15,13 +16,12 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
 
 from speechbrain_cwrnn import ClockworkRNN, reference
-from speechbrain_cwrnn.recurrence import ENGINES
 from speechbrain_cwrnn.sweep import clockwork_rnn
 
 PERIODS = [(1, 2, 4, 8), (1, 3, 5, 7), (2, 3, 4, 11), (1, 2, 3), (1,), (5,)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @given(st.data())
 def test_equals_reference(engine, data):
     """Output, final state and all gradients in float64, for any shapes."""
@@ -58,7 +58,7 @@ def test_equals_reference(engine, data):
 
 @pytest.mark.parametrize("periods", PERIODS)
 @pytest.mark.parametrize("clock", [0, 3, torch.tensor([0, 3])])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_float32(engine, periods, clock):
     """At most twice the error of plain PyTorch in float32."""
     exact_layer = random_layer([6] * len(periods), B=2, T=60, F=5)
@@ -74,7 +74,7 @@ def test_float32(engine, periods, clock):
 
 @pytest.mark.parametrize("T", [1, 2, 7])
 @pytest.mark.parametrize("periods", [(1, 2, 4), (2, 3, 5)])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_gradcheck(engine, periods, T):
     """Gradients against finite differences."""
     layer = random_layer([2, 1, 2], B=2, T=T, F=2)
@@ -90,7 +90,7 @@ def test_gradcheck(engine, periods, T):
     assert torch.autograd.gradcheck(function, (*layer.values(), *weight_hh))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_vmap(engine):
     """vmap over layers equals a loop over them, gradients included."""
     layers = [random_layer([2, 3], B=2, T=9, F=2) for _ in range(3)]
@@ -120,7 +120,7 @@ def test_vmap(engine):
         torch.testing.assert_close(a, e, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_vmap_over_inputs(engine):
     """vmap over the input alone, with the same weights for all."""
     layer = random_layer([2, 3], B=2, T=9, F=2)
@@ -134,7 +134,7 @@ def test_vmap_over_inputs(engine):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
 @pytest.mark.parametrize("periods", [(1, 2, 4), (1, 2, 3)])
 def test_compile_and_export(engine, periods):
     """One graph, whole, for all lengths and batch sizes."""

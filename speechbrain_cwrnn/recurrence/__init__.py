@@ -5,7 +5,8 @@ the group's own ticks; everything around it is dense linear algebra. The
 engines:
 
 - eager: a loop in PyTorch, for one group at a time, on any device;
-- cpu: compiled, for all groups of a small network at once.
+- cpu: compiled by numba, for all groups of a small network at once;
+- triton: fused on the GPU, for one group at a time.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -17,7 +18,10 @@ from importlib import import_module
 
 import torch
 
-ENGINES = ("eager", "cpu")
+from speechbrain_cwrnn.recurrence import gpu
+
+# Each engine's module.
+ENGINES = {"eager": "eager", "cpu": "cpu", "triton": "gpu"}
 NONLINEARITIES = ("tanh", "relu")
 
 
@@ -131,6 +135,12 @@ def choose_engine(backend="auto", x=None, periods=(), group_sizes=()):
                 f"or float64 on the CPU."
             )
         return "cpu"
+    largest = max(group_sizes)
+    if backend == "triton":
+        gpu.require(x.device, dtype, largest)
+        return "triton"
+    if x.is_cuda and gpu.supports(x.device, dtype, largest):
+        return "triton"
     return "cpu" if runs and _is_small(periods, group_sizes) else "eager"
 
 
@@ -144,8 +154,8 @@ def _is_small(periods, group_sizes):
     return cost <= 900 and _compiles()
 
 
-@torch.compiler.assume_constant_result
 @cache
+@torch.compiler.assume_constant_result
 def _compiles():
     """Whether there is a numba that works; if not, says so once."""
     try:
@@ -213,7 +223,7 @@ def _recurrence_backward(
 
 
 def _engine(name):
-    return import_module(f"{__name__}.{name}")
+    return import_module(f"{__name__}.{ENGINES[name]}")
 
 
 @_recurrence.register_fake
