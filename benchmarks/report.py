@@ -23,19 +23,25 @@ SHAPE = ("dtype", "batch", "time", "input", "hidden")
 DIRECTIONS = {"forward": "forward", "forward_backward": "forward + backward"}
 
 
-def print_table(rows):
-    """One row per shape and direction, the engines side by side, in ms."""
+def by_shape(rows):
+    """For each shape and direction, the row of each layer by its name."""
     table = {}
     for row in rows:
         key = tuple(row[name] for name in (*SHAPE, "direction"))
-        name = row["engine"].partition(" ")[0]
-        table.setdefault(key, {})[name] = row
+        name = row["engine"].partition(" (")[0]
+        # Of several engines, the first one stands for the layer.
+        table.setdefault(key, {}).setdefault(name, row)
+    return table
+
+
+def print_table(rows):
+    """One row per shape and direction, the layers side by side, in ms."""
     peers = ("nn.RNN", "nn.LSTM")
     columns = [*SHAPE, "direction", "ClockworkRNN, ms", "engine", "error"]
     columns += [f"{peer}, ms" for peer in peers]
     columns += [f"x {peer}" for peer in peers]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for key, engines in table.items():
+    for key, engines in by_shape(rows).items():
         ours = engines["ClockworkRNN"]
         theirs = [float(engines[peer]["median_ms"]) for peer in peers]
         median = float(ours["median_ms"])
@@ -49,7 +55,7 @@ def print_table(rows):
 def draw(rows, path):
     """Speed-up over nn.LSTM against hidden size, a panel per direction."""
     figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
-    ours = [row for row in rows if row["engine"].startswith("Clockwork")]
+    ours = [layers["ClockworkRNN"] for layers in by_shape(rows).values()]
     longest = max(int(row["time"]) for row in ours)
     for panel, (direction, title) in zip(panels, DIRECTIONS.items()):
         lines = {}

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Time a Clockwork RNN beside the layers that it takes the place of.
+r"""Time a Clockwork RNN beside the layers that it takes the place of.
 
 > python benchmarks/speed.py
 > python benchmarks/speed.py --batch 1 32 --hidden 256 512 --csv speed.csv
+> python benchmarks/speed.py --device cuda --dtype bfloat16 --time 1000 \
+      --batch 16 64 --backend auto eager per-group loop --csv speed.csv
 
 Prints a table and, with --csv, adds its rows to a file, which report.py makes
 a page of. All engines run in one process, in turns, so that what else the
@@ -28,41 +30,32 @@ from pathlib import Path
 import torch
 
 from speechbrain_cwrnn import ClockworkRNN, reference
-from speechbrain_cwrnn.recurrence import choose_engine
+from speechbrain_cwrnn.clock import ticks_before
+from speechbrain_cwrnn.recurrence import ENGINES, choose_engine
+from speechbrain_cwrnn.signals import hold, take, ticks
 
 
-def make_engines(F, H, periods, backend, device, dtype):
-    """Layers to compare, by name, each with the function that is its oracle.
+def make_layers(F, H, groups, backends, device, dtype):
+    """The layers to compare, by name.
 
-    Both are called with x [B, T, F] and return the output [B, T, H]. The
-    oracle is in float64.
+    Each is called with x [B, T, F] and returns the output [B, T, H] first.
     """
     torch.manual_seed(0)
-    cwrnn = ClockworkRNN(H, input_size=F, periods=periods, backend=backend)
-    x = torch.empty(0, device=device, dtype=dtype)
-    engine = choose_engine(backend, x, cwrnn.periods, cwrnn.group_sizes)
-    layers = {
-        f"ClockworkRNN ({engine})": cwrnn,
-        "nn.RNN": torch.nn.RNN(F, H, batch_first=True),
-        "nn.LSTM": torch.nn.LSTM(F, H, batch_first=True),
-    }
-    engines = {}
-    for name, layer in layers.items():
-        layer.to(device, dtype)
-        exact = make_exact(layer)
-        engines[name] = layer, exact
-    return engines
-
-
-def make_exact(layer):
-    """A float64 copy of a layer; of a ClockworkRNN, the equations."""
-    if not isinstance(layer, ClockworkRNN):
-        exact = type(layer)(
-            layer.input_size, layer.hidden_size, batch_first=True
-        ).to(next(layer.parameters()).device, torch.float64)
-        exact.load_state_dict(layer.state_dict())
-        return exact
-    return Equations(layer)
+    layers = {}
+    for backend in backends:
+        net = ClockworkRNN(H, input_size=F, periods=groups)
+        if backend == "loop":
+            layers["step by step"] = Equations(net)
+        elif backend == "per-group":
+            layers["per-group nn.RNN"] = PerGroup(net)
+        else:
+            net.backend = backend
+            x = torch.empty(0, device=device, dtype=dtype)
+            engine = choose_engine(backend, x, net.periods, net.group_sizes)
+            layers[f"ClockworkRNN ({engine})"] = net
+    layers["nn.RNN"] = torch.nn.RNN(F, H, batch_first=True)
+    layers["nn.LSTM"] = torch.nn.LSTM(F, H, batch_first=True)
+    return {name: layer.to(device, dtype) for name, layer in layers.items()}
 
 
 class Equations(torch.nn.Module):
@@ -72,7 +65,7 @@ class Equations(torch.nn.Module):
         super().__init__()
         self.periods = layer.periods
         for name, parameter in layer.named_parameters():
-            parameter = torch.nn.Parameter(parameter.detach().double())
+            parameter = torch.nn.Parameter(parameter.detach().clone())
             self.register_parameter(name, parameter)
 
     def forward(self, x):
@@ -83,7 +76,35 @@ class Equations(torch.nn.Module):
         )
 
 
-def measure_error(name, layer, exact, x, cotangent):
+class PerGroup(torch.nn.Module):
+    """The sweep as one could write it without this package: a torch.nn.RNN
+    per group, whose input holds the states of all slower groups."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.periods = layer.periods
+        start, rnns = 0, []
+        for k in layer.group_sizes:
+            slower = layer.hidden_size - start - k
+            rnns.append(torch.nn.RNN(layer.input_size + slower, k))
+            start += k
+        self.rnns = torch.nn.ModuleList(rnns)
+
+    def forward(self, x):
+        """x [B, T, F] -> output [B, T, H] and nothing."""
+        T, x = x.shape[1], x.transpose(0, 1)
+        signals = []
+        for i in reversed(range(len(self.rnns))):
+            steps = ticks(T, 0, self.periods[i], x.device)
+            inputs = [x[:: self.periods[i]]]
+            for period, signal in zip(self.periods[i + 1 :], signals):
+                inputs.append(take(signal, ticks_before(steps, 0, period)))
+            h, _ = self.rnns[i](torch.cat(inputs, dim=-1))
+            signals.insert(0, torch.cat([torch.zeros_like(h[:1]), h]))
+        return hold(signals, 0, self.periods, T), None
+
+
+def measure_error(name, layer, x, cotangent):
     """Largest error of the output, and of it and all gradients.
 
     Each tensor's error is relative to the tensor's largest magnitude.
@@ -102,22 +123,24 @@ def measure_error(name, layer, exact, x, cotangent):
             for a, e in zip(results, expected)
         ]
 
-    expected = run(exact, torch.float64)
+    ours = isinstance(layer, ClockworkRNN)
+    plain = Equations(layer) if ours else layer
+    expected = run(copy.deepcopy(plain).double(), torch.float64)
     found = errors(run(layer, x.dtype))
-    if isinstance(layer, ClockworkRNN):
-        allowed = errors(run(copy.deepcopy(exact).to(x.dtype), x.dtype))
+    if ours:
+        allowed = errors(run(plain, x.dtype))
         floor = torch.finfo(x.dtype).eps
-        for error, plain in zip(found, allowed):
-            if not error <= 2 * plain + floor:
+        for error, limit in zip(found, allowed):
+            if not error <= 2 * limit + floor:
                 sys.exit(
                     f"{name} refused: error {error:.1e}, of plain PyTorch "
-                    f"{plain:.1e}"
+                    f"{limit:.1e}"
                 )
     return found[0], max(found)
 
 
-def measure_times(engines, x, cotangent, repeats):
-    """Seconds of each run, by name of engine and direction."""
+def measure_times(layers, x, cotangent, repeats):
+    """Seconds of each run, by name of layer and direction."""
     x = x.detach().requires_grad_()
 
     def forward(layer):
@@ -130,7 +153,7 @@ def measure_times(engines, x, cotangent, repeats):
     times = {}
     # The first round warms up, and does not count.
     for repeat in range(repeats + 1):
-        for name, (layer, _) in engines.items():
+        for name, layer in layers.items():
             for function in (forward, forward_backward):
                 synchronize(x.device)
                 start = time.perf_counter()
@@ -164,14 +187,14 @@ def machine(device):
 def benchmark(B, T, F, H, args):
     """Rows of the table for one shape."""
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    engines = make_engines(F, H, args.groups, args.backend, device, dtype)
+    layers = make_layers(F, H, args.groups, args.backend, device, dtype)
     x = torch.randn(B, T, F).to(device, dtype)
     cotangent = torch.randn(B, T, H).to(device, dtype)
     errors = {
-        name: measure_error(name, layer, exact, x, cotangent)
-        for name, (layer, exact) in engines.items()
+        name: measure_error(name, layer, x, cotangent)
+        for name, layer in layers.items()
     }
-    times = measure_times(engines, x, cotangent, args.repeats)
+    times = measure_times(layers, x, cotangent, args.repeats)
     rows = []
     for (name, direction), runs in times.items():
         runs = 1000 * torch.tensor(runs)
@@ -215,7 +238,14 @@ def parse_arguments():
     add("--groups", type=int, default=8, help="of exponential periods")
     add("--dtype", default="float32", help="such as float32 or bfloat16")
     add("--device", default="cpu", help="such as cpu or cuda")
-    add("--backend", default="auto", help="engine of the ClockworkRNN")
+    add(
+        "--backend",
+        nargs="+",
+        default=["auto"],
+        choices=["auto", *ENGINES, "per-group", "loop"],
+        help="engines of the ClockworkRNN; a torch.nn.RNN per group; the "
+        "paper's equations step by step",
+    )
     add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
     add("--repeats", type=int, default=7, help="timed runs of each")
     add("--csv", type=Path, help="file that the rows are added to")

@@ -1,9 +1,12 @@
 """The benchmark runs, on torch alone, and its errors are rounding errors."""
 
 import csv
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import torch
 
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
 
@@ -11,7 +14,8 @@ SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
 def test_speed(tmp_path):
     """A row for each engine and direction, added to what is there."""
     table = tmp_path / "speed.csv"
-    sizes = "--batch 2 --time 9 --hidden 16 32 --groups 4 --repeats 2".split()
+    sizes = "--batch 2 --time 9 --hidden 16 32 --groups 4 --repeats 2 "
+    sizes = (sizes + "--backend auto eager per-group loop").split()
     code = (
         "import runpy, sys; sys.modules['speechbrain'] = None; "
         "sys.argv = sys.argv[1:]; "
@@ -26,9 +30,10 @@ def test_speed(tmp_path):
         assert run.returncode == 0, run.stderr
     with open(table, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 3 * 2
+    assert len(rows) == 2 * 2 * 6 * 2
     names = {row["engine"] for row in rows}
-    assert names == {"ClockworkRNN (cpu)", "nn.RNN", "nn.LSTM"}
+    ours = {"ClockworkRNN (cpu)", "ClockworkRNN (eager)", "step by step"}
+    assert names == ours | {"per-group nn.RNN", "nn.RNN", "nn.LSTM"}
     for row in rows:
         assert 0 < float(row["max_error"]) < 1e-5, row
         assert 0 < float(row["q25_ms"]) <= float(row["q75_ms"])
@@ -37,6 +42,27 @@ def test_speed(tmp_path):
         if row["engine"] == "nn.LSTM":
             assert float(row["vs_lstm"]) == 1
     assert run.stdout.count("| nn.LSTM |") == 4
+
+
+def test_per_group():
+    """The peer that is a torch.nn.RNN per group computes the same."""
+    names = runpy.run_path(str(SPEED))
+    layers = names["make_layers"](
+        3, 11, 4, ["eager", "per-group"], "cpu", torch.float64
+    )
+    ours, theirs = layers["ClockworkRNN (eager)"], layers["per-group nn.RNN"]
+    weight_ih = ours.weight_ih_l0.split(ours.group_sizes)
+    bias = ours.bias_l0.split(ours.group_sizes)
+    with torch.no_grad():
+        for i, (rnn, k) in enumerate(zip(theirs.rnns, ours.group_sizes)):
+            row = getattr(ours, f"weight_hh_l0_g{i}")
+            slower = torch.cat([weight_ih[i], row[:, k:]], dim=1)
+            rnn.weight_ih_l0.copy_(slower)
+            rnn.weight_hh_l0.copy_(row[:, :k])
+            rnn.bias_ih_l0.copy_(bias[i])
+            rnn.bias_hh_l0.zero_()
+    x = torch.randn(2, 13, 3, dtype=torch.float64)
+    assert (theirs(x)[0] - ours(x)[0]).abs().max() < 1e-12
 
 
 def test_refuses_inexact(tmp_path):
