@@ -159,15 +159,18 @@ def _backward_lanes(
     relu,
 ):
     N, k, n = dh.shape[1], dh.shape[3], len(replicas)
-    # The gradient of the state, and that of z where units tick.
+    # The gradient of the state, what the step after adds to it, and that of z
+    # where units tick. It is added up first, as many small numbers, one by
+    # one, would be rounded to what has been held for long.
     state = np.zeros((k, LANES), dh.dtype)
+    passed = np.zeros((k, LANES), dh.dtype)
     ticked = np.zeros((k, LANES), dh.dtype)
     total = numba.carray(_on_stack(dh), LANES)
     for t in range(N - 1, -1, -1):
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
             for u in range(k):
-                state[u, lane] += dh[r, t, b, u]
+                state[u, lane] += dh[r, t, b, u] + passed[u, lane]
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
                 for u in range(starts[g], starts[g + 1]):
@@ -180,7 +183,7 @@ def _backward_lanes(
                         state[u, lane] = 0
         for c in range(k):
             for lane in range(LANES):
-                total[lane] = state[c, lane]
+                total[lane] = 0
             for g in range(len(periods)):
                 if starts[g] <= c and (clock + t) % periods[g] == 0:
                     for u in range(starts[g], starts[g + 1]):
@@ -188,10 +191,11 @@ def _backward_lanes(
                             w = _weight(weight_t, c, u, lane)
                             total[lane] += w * ticked[u, lane]
             for lane in range(LANES):
-                state[c, lane] = total[lane]
+                passed[c, lane] = total[lane]
     for lane in range(n):
+        r, b = replicas[lane], sequences[lane]
         for u in range(k):
-            dh0[replicas[lane], sequences[lane], u] = state[u, lane]
+            dh0[r, b, u] = state[u, lane] + passed[u, lane]
 
 
 @intrinsic
@@ -232,30 +236,29 @@ def _overload_tanh(x):
 
 
 def _tanh_float32(x):
-    # tanh |x| = e / (e + 2) with e = exp(2 |x|) - 1, which loses nothing for
-    # small x. exp is 2^n times a polynomial (that of Cephes) in the rest r.
+    # In float64, so that it is as exact as PyTorch's, and in steps that LLVM
+    # makes vectors of. tanh |x| = e / (e + 2) with e = exp(2 |x|) - 1, which
+    # loses nothing for small x. exp is 2^n times a power series in the rest r.
     # From |x| = 10 on, all is 1.
-    x2 = np.float32(2) * abs(x)
-    x2 = np.float32(20) if x2 > np.float32(20) else x2
-    n = np.floor(x2 * np.float32(1.44269504) + np.float32(0.5))
-    r = x2 - n * np.float32(0.693359375) - n * np.float32(-2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    power = _as_float32((np.int32(n) + np.int32(127)) << np.int32(23))
-    e = power * (p * r * r + r) + (power - np.float32(1))
-    y = e / (e + np.float32(2))
+    x2 = 2.0 * abs(np.float64(x))
+    x2 = 20.0 if x2 > 20.0 else x2
+    n = np.floor(x2 * 1.4426950408889634 + 0.5)
+    r = x2 - n * 0.6931471805599453
+    p = 1 / 40320 + r / 362880
+    p = 1 / 720 + r * (1 / 5040 + r * p)
+    p = 1 / 24 + r * (1 / 120 + r * p)
+    p = 1 / 2 + r * (1 / 6 + r * p)
+    power = _as_float64((np.int64(n) + 1023) << 52)
+    e = power * (r + r * r * p) + (power - 1.0)
+    y = np.float32(e / (e + 2.0))
     return y if x >= 0 else -y
 
 
 @intrinsic
-def _as_float32(typing_context, bits):
-    """The number that 32 bits stand for."""
+def _as_float64(typing_context, bits):
+    """The number that 64 bits stand for."""
 
     def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
+        return builder.bitcast(arguments[0], ir.DoubleType())
 
-    return types.float32(types.int32), generate
+    return types.float64(types.int64), generate
