@@ -1,10 +1,11 @@
 """The recurrence of all groups at once, compiled for the CPU by numba.
 
 It is for small networks, where PyTorch spends more time on calling things
-than on arithmetic. Up to sixteen sequences, the *lanes*, go through the loop
-over time side by side, so that each operation is one of vectors. The first
-call compiles, for some seconds; later ones, of other processes too, load what
-was compiled from numba's cache.
+than on arithmetic. Sixteen sequences, the *lanes*, go through the loop over
+time side by side, so that each operation is one of vectors; if there are few,
+they go one by one, and the sums are what is made of vectors. The first call
+compiles, for some seconds; later ones, of other processes too, load what was
+compiled from numba's cache.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -21,6 +22,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 LANES = 16
+# So many take less time one by one.
+FEW = 6
 # Below so many multiplications, starting threads takes longer than they save.
 WORTH_THREADS = 2_000_000
 
@@ -60,16 +63,25 @@ def _run(kernel, tensors, weight, options):
 
     def run(chunk):
         now, replicas, sequences = chunk
-        if (replicas == replicas[0]).all():
-            weights = weight[replicas[0]]
+        if len(replicas) <= FEW:
+            for lane, r in enumerate(replicas):
+                run_lanes(weight[r], chunk, slice(lane, lane + 1))
+        elif (replicas == replicas[0]).all():
+            run_lanes(weight[replicas[0]], chunk)
         else:
             k = weight.shape[-1]
             weights = np.zeros((k, k, LANES), weight.dtype)
             weights[:, :, : len(replicas)] = weight[replicas].transpose(1, 2, 0)
+            run_lanes(weights, chunk)
+
+    def run_lanes(weights, chunk, lanes=slice(LANES)):
+        now, replicas, sequences = chunk
+        replicas, sequences = replicas[lanes], sequences[lanes]
+        # The length of a tuple is known when the kernel is compiled.
+        width = (0,) * (lanes.stop - (lanes.start or 0))
         relu = nonlinearity == "relu"
-        kernel(
-            *arrays, weights, replicas, sequences, now, periods, starts, relu
-        )
+        where = (replicas, sequences, now, periods, starts)
+        kernel(*arrays, weights, *where, relu, width)
 
     chunks = list(_chunks(clock))
     threads = min(torch.get_num_threads(), len(chunks))
@@ -106,12 +118,12 @@ _jit = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 
 @_jit
 def _forward_lanes(
-    z, h0, h, weight, replicas, sequences, clock, periods, starts, relu
+    z, h0, h, weight, replicas, sequences, clock, periods, starts, relu, width
 ):
-    N, k, n = z.shape[1], z.shape[3], len(replicas)
-    state = np.zeros((k, LANES), z.dtype)
-    new = np.zeros((k, LANES), z.dtype)
-    total = numba.carray(_on_stack(z), LANES)
+    N, k, n, lanes = z.shape[1], z.shape[3], len(replicas), len(width)
+    state = np.zeros((k, lanes), z.dtype)
+    new = np.zeros((k, lanes), z.dtype)
+    total = numba.carray(_on_stack(z), lanes)
     for lane in range(n):
         for u in range(k):
             state[u, lane] = h0[replicas[lane], sequences[lane], u]
@@ -119,25 +131,25 @@ def _forward_lanes(
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
                 for u in range(starts[g], starts[g + 1]):
-                    for lane in range(LANES):
+                    for lane in range(lanes):
                         total[lane] = 0
                     for lane in range(n):
                         total[lane] = z[replicas[lane], t, sequences[lane], u]
                     for c in range(starts[g], k):
-                        for lane in range(LANES):
+                        for lane in range(lanes):
                             w = _weight(weight, u, c, lane)
                             total[lane] += w * state[c, lane]
                     if relu:
-                        for lane in range(LANES):
+                        for lane in range(lanes):
                             x = total[lane]
                             new[u, lane] = 0 if x < 0 else x
                     else:
-                        for lane in range(LANES):
+                        for lane in range(lanes):
                             new[u, lane] = _tanh(total[lane])
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
                 for u in range(starts[g], starts[g + 1]):
-                    for lane in range(LANES):
+                    for lane in range(lanes):
                         state[u, lane] = new[u, lane]
         for lane in range(n):
             for u in range(k):
@@ -157,15 +169,16 @@ def _backward_lanes(
     periods,
     starts,
     relu,
+    width,
 ):
-    N, k, n = dh.shape[1], dh.shape[3], len(replicas)
+    N, k, n, lanes = dh.shape[1], dh.shape[3], len(replicas), len(width)
     # The gradient of the state, what the step after adds to it, and that of z
     # where units tick. It is added up first, as many small numbers, one by
     # one, would be rounded to what has been held for long.
-    state = np.zeros((k, LANES), dh.dtype)
-    passed = np.zeros((k, LANES), dh.dtype)
-    ticked = np.zeros((k, LANES), dh.dtype)
-    total = numba.carray(_on_stack(dh), LANES)
+    state = np.zeros((k, lanes), dh.dtype)
+    passed = np.zeros((k, lanes), dh.dtype)
+    ticked = np.zeros((k, lanes), dh.dtype)
+    total = numba.carray(_on_stack(dh), lanes)
     for t in range(N - 1, -1, -1):
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
@@ -182,15 +195,15 @@ def _backward_lanes(
                         dz[r, t, b, u] = ticked[u, lane]
                         state[u, lane] = 0
         for c in range(k):
-            for lane in range(LANES):
+            for lane in range(lanes):
                 total[lane] = 0
             for g in range(len(periods)):
                 if starts[g] <= c and (clock + t) % periods[g] == 0:
                     for u in range(starts[g], starts[g + 1]):
-                        for lane in range(LANES):
+                        for lane in range(lanes):
                             w = _weight(weight_t, c, u, lane)
                             total[lane] += w * ticked[u, lane]
-            for lane in range(LANES):
+            for lane in range(lanes):
                 passed[c, lane] = total[lane]
     for lane in range(n):
         r, b = replicas[lane], sequences[lane]
