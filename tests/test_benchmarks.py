@@ -122,3 +122,15 @@ def test_memory():
     }
     assert set(peaks) == {"ClockworkRNN", "nn.RNN", "nn.LSTM"}
     assert 4 < peaks["ClockworkRNN"] < peaks["nn.LSTM"]
+
+
+def test_readme():
+    """The table in the README is what the report makes of the results."""
+    folder = SPEED.parent
+    printed = subprocess.check_output(
+        [sys.executable, folder / "report.py", folder / "results" / "cpu.csv"],
+        text=True,
+    )
+    readme = (folder.parent / "README.md").read_text()
+    _, _, table = readme.partition("<!-- speed -->")
+    assert table.partition("<!-- /speed -->")[0].strip() == printed.strip()
