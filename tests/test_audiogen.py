@@ -86,11 +86,11 @@ class TestTraining:
             nmse = error.sum() / np.square(target - target.mean()).sum() / 2
             of_target = [row for row in rows if row["target"] == name]
             best = min(of_target, key=lambda row: float(row["nmse"]))
-            # The WAV files are clipped and have 16 bits.
-            assert nmse == pytest.approx(float(best["nmse"]), rel=0.1, abs=1e-4)
-            assert error.mean() == pytest.approx(
-                float(best["mse"]), rel=0.1, abs=1e-4
-            )
+            # The WAV files have 16 bits; what exceeds [-1, 1] is clipped, and
+            # a little closer to the target for it.
+            for measured, column in ((nmse, "nmse"), (error.mean(), "mse")):
+                exact = float(best[column])
+                assert 0.6 * exact - 1e-4 < measured < 1.02 * exact + 1e-4
         for picture in ("generated.png", "nmse.png"):
             assert (folder / picture).read_bytes().startswith(b"\x89PNG")
         assert not list(folder.rglob(".partial*"))

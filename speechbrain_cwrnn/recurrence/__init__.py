@@ -15,6 +15,7 @@ Authors
 import warnings
 from functools import cache
 from importlib import import_module
+from typing import Optional
 
 import torch
 
@@ -31,7 +32,7 @@ def recurrence(
     h0,
     nonlinearity="tanh",
     engine="eager",
-    clock=0,
+    clock=None,
     periods=(1,),
     group_sizes=None,
 ):
@@ -66,7 +67,7 @@ def recurrence(
         Name of the engine; only "cpu" runs several groups.
     clock : int or torch.Tensor
         Steps since the state was zero, one for all or one per sequence
-        [..., B].
+        [..., B]. By default 0; where all tick at each step, it is not needed.
     periods : sequence of int
         Period of each group.
     group_sizes : sequence of int
@@ -83,11 +84,13 @@ def recurrence(
     >>> h.shape
     torch.Size([5, 2, 3])
     """
+    if clock is not None:
+        clock = torch.as_tensor(clock, device=z.device).expand(h0.shape[:-1])
     return _recurrence(
         z,
         weight.to(z.dtype),
         h0.to(z.dtype),
-        torch.as_tensor(clock).expand(h0.shape[:-1]),
+        clock,
         list(periods),
         list(group_sizes or h0.shape[-1:]),
         nonlinearity,
@@ -175,7 +178,7 @@ def _recurrence(
     z: torch.Tensor,
     weight: torch.Tensor,
     h0: torch.Tensor,
-    clock: torch.Tensor,
+    clock: Optional[torch.Tensor],  # noqa: UP045, for PyTorch to read
     periods: list[int],
     group_sizes: list[int],
     nonlinearity: str,
@@ -188,7 +191,7 @@ def _recurrence(
         weight.reshape(R, k, k),
         h0.reshape(R, B, k),
         nonlinearity,
-        clock.reshape(R, B),
+        clock if clock is None else clock.reshape(R, B),
         periods,
         group_sizes,
     )
@@ -202,7 +205,7 @@ def _recurrence_backward(
     dh: torch.Tensor,
     h: torch.Tensor,
     weight: torch.Tensor,
-    clock: torch.Tensor,
+    clock: Optional[torch.Tensor],  # noqa: UP045, for PyTorch to read
     periods: list[int],
     group_sizes: list[int],
     nonlinearity: str,
@@ -215,7 +218,7 @@ def _recurrence_backward(
         h.reshape(R, N, B, k),
         weight.reshape(R, k, k),
         nonlinearity,
-        clock.reshape(R, B),
+        clock if clock is None else clock.reshape(R, B),
         periods,
         group_sizes,
     )

@@ -56,6 +56,8 @@ def backward(dh, h, weight, nonlinearity, clock, periods, group_sizes):
 def _run(kernel, tensors, weight, options):
     """Call a kernel for every LANES sequences, in as many threads as torch."""
     clock, periods, group_sizes, nonlinearity = options
+    if clock is None:
+        clock = torch.zeros(len(weight), tensors[0].shape[2], dtype=torch.long)
     arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
     weight = weight.detach().contiguous().numpy()
     periods = np.array(periods)
