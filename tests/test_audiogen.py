@@ -383,6 +383,8 @@ class TestBadInput:
         folder = tmp_path / "file" / "out"
         with pytest.raises(ValueError, match=f"output_folder={folder}: exp"):
             recipe.audiogen_prepare.prepare_audiogen(folder / "save")
+        with pytest.raises(ValueError, match="^output_folder: expected a fol"):
+            run(recipe, "cwrnn.yaml", "--output_folder", folder)
 
     def test_other_targets(self, recipe, tmp_path, sines):
         """Networks in a folder do not go on with targets not their own."""

@@ -138,7 +138,14 @@ def dataio_prep(manifest):
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
     with open(hparams_file, encoding="utf-8") as fin:
-        hparams = load_hyperpyyaml(fin, overrides)
+        try:
+            hparams = load_hyperpyyaml(fin, overrides)
+        except OSError as error:
+            # The checkpointer and the logger make their folders right away.
+            raise ValueError(
+                f"output_folder: expected a folder that can be written "
+                f"({error})."
+            ) from error
     if hparams["num_seeds"] < 1:
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."
