@@ -260,10 +260,8 @@ class _Project(torch.autograd.Function):
                 if dx is None:
                     dx = dx_i.new_zeros(x.shape)
                 dx[:, seen] += dx_i
-        dx = None if dx is None else dx.to(x.dtype)
-        dweight = torch.cat(dweight).to(weight_ih.dtype)
-        dbias = torch.cat(dbias).to(weight_ih.dtype) if ctx.has_bias else None
-        return dx, dweight, dbias, None, None, None
+        dbias = torch.cat(dbias) if ctx.has_bias else None
+        return dx, torch.cat(dweight), dbias, None, None, None
 
 
 class _Hold(torch.autograd.Function):

@@ -99,6 +99,16 @@ class TestTraining:
         assert "4 networks of" in printed and f"engine: {engine}" in printed
         assert "| slow   |        2 |        0 |" in printed
 
+    @pytest.mark.parametrize("model", ["cwrnn", "srn", "lstm"])
+    def test_defaults(self, recipe, tmp_path, monkeypatch, model):
+        """Without any option, but for the time that it takes."""
+        monkeypatch.chdir(tmp_path)
+        run(recipe, f"{model}.yaml", "--number_of_epochs", 2)
+        rows = results(tmp_path / "results" / f"{model}_1000x1" / "1234")
+        assert [row["target"] for row in rows] == [
+            f"target{n}" for n in range(1, 6)
+        ]
+
     def test_resumes(self, recipe, sines, tmp_path):
         """A run that was interrupted gives what one without a break gives."""
         options = ["--targets", sines, "--hidden_size", 9]
@@ -395,6 +405,15 @@ class TestBadInput:
             prepare(tmp_path / "save", targets=str(sines))
         assert Path(manifest).read_bytes() == before
         assert prepare(tmp_path / "save") == manifest
+
+    @pytest.mark.parametrize("option", ["--hidden_size", "--num_seeds"])
+    def test_other_size(self, recipe, tmp_path, sines, option):
+        """Nor do networks of another size, or another number of them."""
+        options = ["--targets", sines, "--output_folder", tmp_path / "out"]
+        options += ["--number_of_epochs", 1, option]
+        run(recipe, "cwrnn.yaml", *options, 11)
+        with pytest.raises(ValueError, match="out holds networks of another"):
+            run(recipe, "cwrnn.yaml", *options, 12)
 
     @pytest.mark.parametrize(
         "options, message",

@@ -35,7 +35,15 @@ class GeneratorBrain(sb.Brain):
 
     def on_fit_start(self):
         """Resumes from the last checkpoint and shows the progress so far."""
-        super().on_fit_start()
+        try:
+            super().on_fit_start()
+        except RuntimeError as error:
+            if "size mismatch" not in str(error):
+                raise
+            raise ValueError(
+                f"{self.hparams.output_folder} holds networks of another size "
+                f"or number: expected another --output_folder."
+            ) from error
         done = self.hparams.epoch_counter.current
         self.progress = tqdm(
             total=self.hparams.number_of_epochs,
