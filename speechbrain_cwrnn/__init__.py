@@ -5,6 +5,7 @@ Index
 ClockworkRNN : the layer, with the interface of `speechbrain.nnet.RNN.LSTM`
 clockwork_rnn : the same for one layer and direction, as a function
 Ensemble : many independent copies of a module, trained at once
+peephole : the LSTM that the paper compares with
 reference : the equations of the paper as a loop, to compare with
 
 Authors

@@ -1,6 +1,7 @@
 """The AudioGen recipe: its targets, its training, and what it writes."""
 
 import csv
+import doctest
 import importlib
 import json
 import logging
@@ -53,6 +54,16 @@ def results(folder):
     """The rows of results.csv."""
     with open(folder / "results.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_docstrings(recipe):
+    """Their examples run."""
+    tried = 0
+    for module in vars(recipe).values():
+        failures, attempted = doctest.testmod(module)
+        assert not failures, module
+        tried += attempted
+    assert tried >= 3
 
 
 class TestTraining:
