@@ -217,6 +217,16 @@ class TestTraining:
         assert "| a      |        2 |        0 | 0.2000 | 0.1414 |" in printed
         assert "| b      |        2 |        2 |      - |" in printed
         assert "| all    |        4 |        2 | 0.2000 |" in printed
+        all_of_them = np.ones(4, dtype=bool)
+        recipe.report.write_report(
+            folder, manifest, 7, waves, waves, nmse, nmse, all_of_them
+        )
+        printed = capsys.readouterr().out
+        assert "| all    |        4 |        4 |    - |" in printed
+        recipe.report.write_report(
+            folder, manifest, 7, waves, waves, nmse, nmse, diverged
+        )
+        capsys.readouterr()
         folder.rename(folder.parent / "lstm_250")
         recipe.report.print_runs([folder.parent / "lstm_250"])
         (row,) = capsys.readouterr().out.splitlines()[2:]

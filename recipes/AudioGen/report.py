@@ -96,7 +96,7 @@ def write_report(
     draw_waves(
         folder / "generated.png", items, names, targets, outputs, best, nmse
     )
-    if len(nmse) > len(items):
+    if len(nmse) > len(items) and not diverged.all():
         draw_errors(folder / "nmse.png", items, names, nmse)
 
     rows = [[name, *summary(nmse[names == name])] for name in items]
