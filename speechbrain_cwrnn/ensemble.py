@@ -87,6 +87,37 @@ class Ensemble(nn.Module):
         mapped = vmap(run, in_dims=(0, *in_dims), randomness="different")
         return mapped(parameters, *args)
 
+    def freeze(self, optimizer, copies):
+        """Leave some copies as they are at the next step of an optimizer.
+
+        To be called between the backward pass and the step: the copies'
+        gradients and momentum are set to zero.
+
+        Arguments
+        ---------
+        optimizer : torch.optim.SGD
+            The optimizer of the ensemble's parameters.
+        copies : torch.Tensor
+            Which ones, as booleans [N].
+
+        Example
+        -------
+        >>> ensemble = Ensemble(lambda: nn.Linear(3, 2), num_copies=2)
+        >>> optimizer = torch.optim.SGD(ensemble.parameters(), lr=1)
+        >>> before = ensemble.module.bias.clone()
+        >>> ensemble(torch.ones(1, 3)).sum().backward()
+        >>> ensemble.freeze(optimizer, torch.tensor([True, False]))
+        >>> optimizer.step()
+        >>> (ensemble.module.bias == before).all(1)
+        tensor([ True, False])
+        """
+        if copies.any():
+            for parameter in self.parameters():
+                parameter.grad[copies] = 0
+                momentum = optimizer.state[parameter].get("momentum_buffer")
+                if momentum is not None:
+                    momentum[copies] = 0
+
     def extract(self, index):
         """One of the copies, as an ordinary module.
 

@@ -33,3 +33,16 @@ if importlib.util.find_spec("speechbrain"):
 def seed():
     """Each test draws the same random numbers, in whatever order they run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def synthetic_timit(tmp_path_factory):
+    """The smallest corpus that recipes/TIMIT/synthesize.py makes."""
+    from helpers import recipe_modules
+
+    folder = tmp_path_factory.mktemp("synthetic") / "TIMIT"
+    with recipe_modules("TIMIT", "synthesize") as modules:
+        modules.synthesize.synthesize_timit(
+            folder, modules.synthesize.MIN_SPEAKERS
+        )
+    return folder

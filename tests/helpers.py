@@ -4,9 +4,20 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import csv
+import importlib
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 import torch
 
 from speechbrain_cwrnn.recurrence import ENGINES
+
+RECIPES = Path(__file__).parent.parent / "recipes"
 
 # Those that run on any machine and in float64; the GPU's has tests of its own.
 CPU_ENGINES = [engine for engine in ENGINES if engine != "triton"]
@@ -105,3 +116,35 @@ def plain(z, weight, h0, nonlinearity):
         h0 = getattr(torch, nonlinearity)(z_n + h0 @ weight.mT)
         states.append(h0)
     return torch.stack(states, -3)
+
+
+@contextmanager
+def recipe_modules(folder, *names):
+    """Modules of a recipe, as its own folder sees them, and none later on."""
+    handlers = logging.getLogger().handlers
+    before, known = handlers[:], set(sys.modules)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.syspath_prepend(str(RECIPES / folder))
+        modules = {name: importlib.import_module(name) for name in names}
+        yield SimpleNamespace(**modules)
+    # SpeechBrain logs to what was the screen in the first experiment.
+    handlers[:] = before
+    for name in set(sys.modules) - known:
+        path = getattr(sys.modules[name], "__file__", None)
+        if path and Path(path).is_relative_to(RECIPES):
+            del sys.modules[name]
+
+
+def run_recipe(modules, hparams, *options):
+    """Run train.py as from the command line."""
+    import speechbrain as sb
+
+    arguments = [str(hparams), "--noprogressbar"]
+    arguments += [str(option) for option in options]
+    modules.train.main(*sb.parse_arguments(arguments))
+
+
+def read_csv(path):
+    """The rows of a CSV file."""
+    with open(path, encoding="utf-8") as file:
+        return list(csv.DictReader(file))

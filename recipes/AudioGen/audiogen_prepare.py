@@ -9,12 +9,12 @@ Authors
 
 import csv
 import json
-import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from speechbrain_cwrnn.recipes import whole_file
 
 
 def prepare_audiogen(
@@ -116,18 +116,6 @@ def entry(path, start, stop, sample_rate):
         "stop": int(stop),
         "sample_rate": sample_rate,
     }
-
-
-@contextmanager
-def whole_file(path):
-    """A temporary path whose file takes the place of `path` when complete."""
-    path = Path(path)
-    temporary = path.with_name(f".partial-{path.name}")
-    try:
-        yield str(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_recording(path):

@@ -41,31 +41,3 @@ class Generator(nn.Module):
     def forward(self, x):
         """x [B, T, 0], which only tells how long, -> waveforms [B, T]."""
         return self.linear(self.rnn(x)[0]).squeeze(-1)
-
-
-def look_up(table, num_params):
-    """The hidden size that the paper gives for a number of parameters.
-
-    Arguments
-    ---------
-    table : dict
-        Hidden size for each number of parameters.
-    num_params : int
-        The number of parameters.
-
-    Returns
-    -------
-    int
-        The hidden size.
-
-    Example
-    -------
-    >>> look_up({100: 11, 250: 19}, 250)
-    19
-    """
-    if num_params not in table:
-        raise ValueError(
-            f"num_params={num_params}: expected one of {sorted(table)} (or "
-            f"give --hidden_size)."
-        )
-    return table[num_params]

@@ -18,7 +18,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import soundfile
-from audiogen_prepare import whole_file
+
+from speechbrain_cwrnn.recipes import (
+    STATISTICS,
+    print_table,
+    save_figure,
+    summarize,
+    whole_file,
+)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -99,36 +106,10 @@ def write_report(
     if len(nmse) > len(items) and not diverged.all():
         draw_errors(folder / "nmse.png", items, names, nmse)
 
-    rows = [[name, *summary(nmse[names == name])] for name in items]
-    rows.append(["all", *summary(nmse)])
-    print_table(["target", *summary.columns], rows)
+    rows = [[name, *summarize(nmse[names == name])] for name in items]
+    rows.append(["all", *summarize(nmse)])
+    print_table(["target", *STATISTICS], rows)
     print(f"Written to {folder}: results.csv, generated.png and waveforms.")
-
-
-def summary(nmse):
-    """Statistics of errors, NaN where a network diverged, as text."""
-    alive = nmse[~np.isnan(nmse)]
-    counts = [str(len(nmse)), str(len(nmse) - len(alive))]
-    if not len(alive):
-        return [*counts, *["-"] * 5]
-    deviation = alive.std(ddof=1) if len(alive) > 1 else np.nan
-    q25, median, q75 = np.quantile(alive, [0.25, 0.5, 0.75])
-    numbers = [alive.mean(), deviation, median, q25, q75]
-    cells = ("-" if np.isnan(n) else f"{n:.4f}" for n in numbers)
-    return [*counts, *cells]
-
-
-summary.columns = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
-
-
-def print_table(columns, rows):
-    """Print rows of text as a table in Markdown, which reads well as it is."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows)]
-    lines = [columns, ["-" * width for width in widths], *rows]
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
-        print(f"| {' | '.join(cells)} |")
 
 
 def draw_waves(path, items, names, targets, outputs, best, nmse):
@@ -169,14 +150,6 @@ def draw_errors(path, items, names, nmse):
     save_figure(figure, path)
 
 
-def save_figure(figure, path):
-    """Write a figure, whole, and forget it."""
-    figure.tight_layout()
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
-
-
 def print_runs(folders):
     """Print the results of several runs as one table, the paper's beside."""
     rows = []
@@ -187,8 +160,8 @@ def print_runs(folders):
                 for row in csv.DictReader(file)
             ]
         paper = PAPER.get(folder.name, "-")
-        rows.append([folder.name, *summary(np.array(nmse)), paper])
-    print_table(["run", *summary.columns, "the paper's median"], rows)
+        rows.append([folder.name, *summarize(np.array(nmse)), paper])
+    print_table(["run", *STATISTICS, "the paper's median"], rows)
 
 
 if __name__ == "__main__":

@@ -72,19 +72,10 @@ class GeneratorBrain(sb.Brain):
         predictions = self.compute_forward(batch, sb.Stage.TRAIN)
         losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
         losses.sum().backward()
-        self.freeze(self.diverged())
+        self.modules.generator.freeze(self.optimizer, self.diverged())
         self.optimizer.step()
         self.optimizer.zero_grad()
         return losses.detach().cpu()
-
-    def freeze(self, diverged):
-        """Stop networks [N] for good: no gradient, and no momentum left."""
-        if diverged.any():
-            for parameter in self.modules.parameters():
-                parameter.grad[diverged] = 0
-                state = self.optimizer.state[parameter]
-                if state.get("momentum_buffer") is not None:
-                    state["momentum_buffer"][diverged] = 0
 
     def errors(self):
         """NMSE as the paper defines it, and mean squared error, [N] each."""
