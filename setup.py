@@ -28,6 +28,14 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["pytest", "hypothesis", "ruff==0.17.6"],
+        # The library of espeak-ng, for synthetic speech.
+        "synth": ["espeakng-loader"],
+        "test": [
+            "pytest",
+            "hypothesis",
+            "ruff==0.17.6",
+            "espeakng-loader",
+            "python_speech_features",
+        ],
     },
 )

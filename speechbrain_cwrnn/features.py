@@ -1,0 +1,87 @@
+"""Features: cepstral coefficients and energy.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import torch
+from torch import nn
+from torchaudio.compliance import kaldi
+
+
+class MFCCEnergy(nn.Module):
+    """Mel-frequency cepstral coefficients 1 to n, and the log energy.
+
+    The features of the Clockwork RNN paper's second experiment (section 5.2),
+    without deltas and context, computed by torchaudio with the conventions of
+    Kaldi and HTK: the mean of each frame is subtracted, the energy taken, then
+    pre-emphasis and a Hamming window applied; the energy takes the place of
+    coefficient 0, and coefficient n is multiplied by 1 + 11 sin(pi n / 22).
+    The signal, in [-1, 1], counts as one of 16 bits, which adds a constant to
+    the energy alone, floored at 0.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Of the signal, in Hz.
+    n_mfcc : int
+        Number of cepstral coefficients.
+    n_mels : int
+        Number of mel bands that they are computed from.
+    win_length : float
+        Length of a frame, in ms.
+    hop_length : float
+        Distance of frames, in ms.
+    pre_emphasis : float
+        Its coefficient.
+
+    Example
+    -------
+    >>> compute_features = MFCCEnergy()
+    >>> compute_features(torch.rand(10, 16000) - 0.5).shape
+    torch.Size([10, 98, 13])
+    """
+
+    def __init__(
+        self,
+        sample_rate=16000,
+        n_mfcc=12,
+        n_mels=26,
+        win_length=25,
+        hop_length=10,
+        pre_emphasis=0.97,
+    ):
+        super().__init__()
+        self.samples = round(sample_rate * win_length / 1000)
+        self.options = {
+            "sample_frequency": sample_rate,
+            "num_ceps": n_mfcc + 1,
+            "num_mel_bins": n_mels,
+            "frame_length": win_length,
+            "frame_shift": hop_length,
+            "preemphasis_coefficient": pre_emphasis,
+            "window_type": "hamming",
+            "low_freq": 0,
+            "use_energy": True,
+            "htk_compat": True,
+        }
+
+    def forward(self, wav):
+        """Features of a batch of signals.
+
+        Arguments
+        ---------
+        wav : torch.Tensor
+            Signals [B, samples], in [-1, 1].
+
+        Returns
+        -------
+        torch.Tensor
+            Features [B, T, n_mfcc + 1], the energy last: a frame wherever a
+            whole one fits in, but one frame at least, for which a shorter
+            signal is filled up with zeros.
+        """
+        missing = max(0, self.samples - wav.shape[1])
+        wav = nn.functional.pad(wav, (0, missing)) * 2**15
+        features = [kaldi.mfcc(one[None], **self.options) for one in wav]
+        return torch.stack(features)
