@@ -7,6 +7,11 @@ clockwork_rnn : the same for one layer and direction, as a function
 Ensemble : many independent copies of a module, trained at once
 peephole : the LSTM that the paper compares with
 reference : the equations of the paper as a loop, to compare with
+features : the features of speech that the paper uses
+last_state : the last output of a recurrent layer, as an embedding
+phonemes : those of TIMIT, and a tokenizer for them
+pretrained : writes what SpeechBrain's `from_hparams` loads
+recipes : what the recipes have in common
 
 Authors
  * The speechbrain_cwrnn developers 2026

@@ -1,0 +1,549 @@
+"""Find the recordings of a copy of TIMIT, and describe them in manifests.
+
+TIMIT is https://catalog.ldc.upenn.edu/LDC93S1. Its copies differ: upper- or
+lower-case names, NIST SPHERE or RIFF audio or both side by side (X.WAV and
+X.WAV.wav), a folder or two more above TRAIN and TEST. All of these are fine.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import json
+import math
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+from speechbrain_cwrnn.phonemes import map_phonemes
+from speechbrain_cwrnn.recipes import whole_file
+
+SAMPLE_RATE = 16000
+
+# The speakers of the core test set (TIMIT's own documentation), and those of
+# the development set that is in use since Halberstadt (1998). Both are part
+# of TEST.
+CORE_TEST_SPEAKERS = """
+    mdab0 mwbt0 felc0 mtas1 mwew0 fpas0 mjmp0 mlnt0 fpkt0 mlll0 mtls0 fjlm0
+    mbpm0 mklt0 fnlp0 mcmj0 mjdh0 fmgd0 mgrt0 mnjm0 fdhc0 mjln0 mpam0 fmld0
+""".split()
+DEV_SPEAKERS = """
+    faks0 fdac1 fjem0 mgwt0 mjar0 mmdb1 mmdm2 mpdf0 fcmh0 fkms0 mbdg0 mbwm0
+    mcsh0 fadg0 fdms0 fedw0 mgjf0 mglb0 mrtk0 mtaa0 mtdt0 mthc0 mwjg0 fnmr0
+    frew0 fsem0 mbns0 mmjr0 mdls0 mdlf0 mdvc0 mers0 fmah0 fdrw0 mrcs0 mrjm4
+    fcal1 mmwh0 fjsj0 majc0 mjsw0 mreb0 fgjd0 fjmg0 mroa0 mteb0 mjfc0 mrjr0
+    fmml0 mrws1
+""".split()
+
+
+def prepare_timit(
+    data_folder,
+    save_json_train,
+    save_json_valid,
+    save_json_test,
+    phn_set=39,
+    skip_prep=False,
+    in_use=False,
+):
+    """Write manifests of the sentences: training, development, core test.
+
+    The sentences SA1 and SA2, which all speakers read, are left out. All is
+    checked before anything is written, and nothing is written where the
+    manifests are there, made with the same options.
+
+    Arguments
+    ---------
+    data_folder : str
+        A copy of TIMIT.
+    save_json_train : str
+        The manifest of TRAIN.
+    save_json_valid : str
+        That of the 50 development speakers of TEST.
+    save_json_test : str
+        That of the 24 core test speakers of TEST.
+    phn_set : {60, 48, 39}
+        The phonemes that TIMIT's are mapped to.
+    skip_prep : bool
+        Whether to use the manifests that are there, as they are.
+    in_use : bool
+        Whether something was trained with the manifests that are there, so
+        that writing others is an error.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+    """
+    if phn_set not in (60, 48, 39):
+        raise ValueError(f"phn_set={phn_set}: expected 60, 48 or 39.")
+    manifests = [save_json_train, save_json_valid, save_json_test]
+    options = {
+        "data_folder": str(Path(data_folder).absolute()),
+        "phn_set": phn_set,
+    }
+    if skip_prep or is_prepared(manifests, options):
+        check_manifests(manifests)
+        return False
+    if in_use:
+        raise ValueError(
+            f"{Path(save_json_train).parent} holds what was trained with other "
+            f"data: expected another --output_folder."
+        )
+    utterances = [
+        utterance
+        for utterance in find_utterances(data_folder)
+        if utterance.sentence not in ("sa1", "sa2")
+    ]
+    tests = {"development": DEV_SPEAKERS, "core test": CORE_TEST_SPEAKERS}
+    groups = {"training": [u for u in utterances if u.split == "train"]}
+    if not groups["training"]:
+        raise ValueError(
+            f"data_folder={data_folder}: expected audio files of more than "
+            f"SA1 and SA2 in TRAIN."
+        )
+    for name, speakers in tests.items():
+        groups[name] = [
+            u for u in utterances if u.split == "test" and u.speaker in speakers
+        ]
+        if not groups[name]:
+            raise ValueError(
+                f"data_folder={data_folder}: expected some of the {name} "
+                f"speakers ({', '.join(speakers[:3])}, ...) in TEST."
+            )
+    entries = []
+    for name, group in groups.items():
+        entries.append({})
+        for utterance in tqdm(group, desc=f"{name} set", unit="file"):
+            entries[-1][utterance.id] = describe(utterance, phn_set)
+    write_manifests(manifests, entries, options)
+    return True
+
+
+def prepare_words(
+    data_folder,
+    save_json_train,
+    save_json_test,
+    words,
+    num_train=5,
+    num_test=2,
+    seed=0,
+    skip_prep=False,
+    in_use=False,
+):
+    """Write manifests of examples of words, cut by the times in .WRD files.
+
+    The examples come from TRAIN and TEST alike, of different speakers as far
+    as there are, and are drawn by a seed, each word's independently. All is
+    checked before anything is written, and nothing is written where the
+    manifests are there, made with the same options.
+
+    Arguments
+    ---------
+    data_folder : str
+        A copy of TIMIT.
+    save_json_train : str
+        The manifest of the examples for training.
+    save_json_test : str
+        That of those for the test.
+    words : list
+        The words, or lists of them.
+    num_train : int
+        Examples of each word for training.
+    num_test : int
+        Examples of each word for the test.
+    seed : int
+        Another seed draws other examples.
+    skip_prep : bool
+        Whether to use the manifests that are there, as they are.
+    in_use : bool
+        Whether something was trained with the manifests that are there, so
+        that writing others is an error.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+    """
+    words = [word for group in group_words(words) for word in group]
+    if num_train < 1 or num_test < 1:
+        raise ValueError(
+            f"num_train={num_train}, num_test={num_test}: expected at least 1."
+        )
+    manifests = [save_json_train, save_json_test]
+    options = {
+        "data_folder": str(Path(data_folder).absolute()),
+        "words": words,
+        "num_train": num_train,
+        "num_test": num_test,
+        "seed": seed,
+    }
+    if skip_prep or is_prepared(manifests, options):
+        check_manifests(manifests)
+        return False
+    if in_use:
+        raise ValueError(
+            f"{Path(save_json_train).parent} holds what was trained with other "
+            f"data: expected another --output_folder."
+        )
+    examples = find_words(data_folder, words)
+    number = num_train + num_test
+    lacking = {w: len(e) for w, e in examples.items() if len(e) < number}
+    if lacking:
+        counts = ", ".join(f"{word} {n}" for word, n in lacking.items())
+        raise ValueError(
+            f"words: expected at least {number} examples of each in "
+            f"{data_folder}, found {counts}."
+        )
+    train, test = {}, {}
+    for word, found in examples.items():
+        rng = random.Random(f"{seed} {word}")
+        chosen = choose_examples(found, number, rng)
+        train.update(chosen[:num_train])
+        test.update(chosen[num_train:])
+    write_manifests(manifests, [train, test], options)
+    return True
+
+
+def group_words(words):
+    """The words as lists of lists, of one list where there are no groups."""
+    if not isinstance(words, list) or not words:
+        raise ValueError(f"words={words}: expected a list of words.")
+    groups = words if isinstance(words[0], list) else [words]
+    for group in groups:
+        for word in group if isinstance(group, list) else [group]:
+            is_word = isinstance(word, str) and word.split() == [word]
+            if not isinstance(group, list) or not is_word:
+                raise ValueError(
+                    f"words: expected words, or lists of words, got {word!r} "
+                    f"(YAML takes some words for values: put it in quotes)."
+                )
+    groups = [[word.lower() for word in group] for group in groups]
+    counts = Counter(word for group in groups for word in group)
+    twice = [word for word, number in counts.items() if number > 1]
+    if twice:
+        raise ValueError(f"words: expected each word once, got {twice} twice.")
+    if len(counts) < 2:
+        raise ValueError(f"words={words}: expected at least two words.")
+    return groups
+
+
+def find_words(data_folder, words):
+    """All examples of words, as pairs of name and manifest entry."""
+    examples = {word: [] for word in words}
+    for utterance in tqdm(
+        find_utterances(data_folder), desc="words", unit="file"
+    ):
+        length = count_samples(utterance.wav)
+        for start, stop, word in read_segments(utterance, ".wrd", length):
+            word = word.lower()
+            if word in examples:
+                entry = {
+                    "wav": str(utterance.wav),
+                    "start": start,
+                    "stop": stop,
+                    "duration": (stop - start) / SAMPLE_RATE,
+                    "word": word,
+                    "spk_id": utterance.speaker,
+                }
+                name = f"{word}_{utterance.id}_{start}"
+                examples[word].append((name, entry))
+    return examples
+
+
+def choose_examples(examples, number, rng):
+    """Some examples in random order, of different speakers where there are."""
+    examples = rng.sample(examples, len(examples))
+    seen, first, further = set(), [], []
+    for name, entry in examples:
+        is_new = entry["spk_id"] not in seen
+        (first if is_new else further).append((name, entry))
+        seen.add(entry["spk_id"])
+    chosen = (first + further)[:number]
+    # Where speakers come twice, that may be in training or in the test.
+    return rng.sample(chosen, number)
+
+
+def find_data(data_folder, output_folder, num_speakers):
+    """The corpus to use, and what to call it in reports.
+
+    Arguments
+    ---------
+    data_folder : str
+        A copy of TIMIT, or anything else in its form; None for speech that
+        is synthesised in the output folder, once.
+    output_folder : str
+        Folder for that.
+    num_speakers : int
+        Number of speakers of that.
+
+    Returns
+    -------
+    data_folder : str
+        The folder of the corpus.
+    corpus : str
+        Its name, which says so where it is synthetic.
+    """
+    if data_folder is None:
+        # Which imports this module.
+        from synthesize import synthesize_timit
+
+        data_folder = Path(output_folder) / "synthetic_TIMIT"
+        print("No --data_folder is given: the speech is synthetic.")
+        synthesize_timit(data_folder, num_speakers)
+    data_folder = Path(data_folder).absolute()
+    if (data_folder / "SYNTHETIC.txt").exists():
+        return str(data_folder), "synthetic speech"
+    return str(data_folder), data_folder.name
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording; all names in lower case, whatever the case of the files.
+
+    Arguments
+    ---------
+    split : str
+        "train" or "test", the folder of the corpus that it is in.
+    speaker : str
+        As "fcjf0".
+    sentence : str
+        As "si1027".
+    wav : pathlib.Path
+        The audio.
+    files : dict
+        All files of the folder by their lower-case names.
+    """
+
+    split: str
+    speaker: str
+    sentence: str
+    wav: Path
+    files: dict
+
+    @property
+    def id(self):
+        """Name in the manifests, as "fcjf0_si1027"."""
+        return f"{self.speaker}_{self.sentence}"
+
+
+def find_utterances(data_folder):
+    """All recordings of a copy of TIMIT, sorted."""
+    utterances = []
+    for split, folder in find_splits(data_folder).items():
+        for region in regions(folder):
+            for speaker, place in sorted(subfolders(region).items()):
+                files = {
+                    path.name.lower(): path
+                    for path in sorted(place.iterdir())
+                    # Not those that macOS adds to foreign file systems.
+                    if path.is_file() and not path.name.startswith(".")
+                }
+                # Where there are X.WAV and X.WAV.wav, the longer name is the
+                # RIFF copy, which can be read even if the other is compressed.
+                wavs = {}
+                for name in sorted(files, key=len):
+                    if name.endswith(".wav"):
+                        wavs[re.sub(r"(\.wav)+$", "", name)] = files[name]
+                utterances += [
+                    Utterance(split, speaker, sentence, wav, files)
+                    for sentence, wav in sorted(wavs.items())
+                ]
+    if not utterances:
+        raise ValueError(
+            f"data_folder={data_folder}: expected audio files (.WAV) in the "
+            f"folders of the speakers, found none."
+        )
+    return utterances
+
+
+def find_splits(data_folder, max_depth=4):
+    """The folders TRAIN and TEST that have the regions of TIMIT in them."""
+    if not Path(data_folder).is_dir():
+        raise ValueError(
+            f"data_folder={data_folder}: expected the folder of a copy of "
+            f"TIMIT, and there is none."
+        )
+    alone = []
+    level = [Path(data_folder).absolute()]
+    for _ in range(max_depth):
+        below = []
+        for folder in level:
+            try:
+                children = subfolders(folder)
+            except PermissionError:
+                # As "lost+found", somewhere beside TIMIT.
+                continue
+            splits = {
+                name: children[name]
+                for name in ("train", "test")
+                if name in children and regions(children[name])
+            }
+            if len(splits) == 2:
+                return splits
+            alone += splits.values()
+            below += children.values()
+        level = below
+    if alone:
+        raise ValueError(
+            f"data_folder={data_folder}: expected TRAIN and TEST side by side, "
+            f"found {alone[0]} only."
+        )
+    raise ValueError(
+        f"data_folder={data_folder}: expected a copy of TIMIT, with TRAIN/DR1 "
+        f"and TEST/DR1 in this folder or below, found none."
+    )
+
+
+def subfolders(folder):
+    """The folders in a folder, by their lower-case names."""
+    return {
+        path.name.lower(): path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
+
+
+def regions(folder):
+    """The folders DR1 to DR8 of TRAIN or TEST."""
+    return [
+        path
+        for name, path in sorted(subfolders(folder).items())
+        if re.fullmatch("dr[1-8]", name)
+    ]
+
+
+def count_samples(wav):
+    """Length of a recording, which is checked."""
+    with open(wav, "rb") as file:
+        header = file.read(1024)
+    is_sphere = header.startswith(b"NIST_1A")
+    if is_sphere and b"shorten" in header:
+        raise ValueError(
+            f"{wav} is compressed (shorten), which cannot be read: convert it "
+            f"with `sph2pipe -f wav IN OUT`."
+        )
+    try:
+        info = soundfile.info(str(wav))
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{wav} is corrupt: expected NIST SPHERE or RIFF audio ({error})"
+        ) from error
+    if (info.samplerate, info.channels) != (SAMPLE_RATE, 1):
+        raise ValueError(
+            f"{wav}: expected one channel at {SAMPLE_RATE} Hz, got "
+            f"{info.channels} at {info.samplerate} Hz."
+        )
+    told = re.search(rb"sample_count -i (\d+)", header)
+    if is_sphere and told and int(told[1]) != info.frames:
+        raise ValueError(
+            f"{wav} is corrupt: expected {int(told[1])} samples by its "
+            f"header, got {info.frames}."
+        )
+    return info.frames
+
+
+def read_segments(utterance, suffix, length):
+    """The lines of a .WRD or .PHN file as (start, stop, label), in samples.
+
+    All must end within `length` samples.
+    """
+    path = utterance.files.get(utterance.sentence + suffix)
+    if path is None:
+        raise ValueError(
+            f"{utterance.wav}: expected {utterance.sentence}{suffix} (or in "
+            f"upper case) beside it, and there is none."
+        )
+    segments = []
+    lines = path.read_text(encoding="latin-1").splitlines()
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            start, stop, label = fields
+            start, stop = int(start), int(stop)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number}: expected start, stop and label, got "
+                f"{line!r}."
+            ) from error
+        if not 0 <= start < stop <= length:
+            raise ValueError(
+                f"{path}, line {number}: expected a segment within the "
+                f"{length} samples of the audio, got {start} to {stop}."
+            )
+        segments.append((start, stop, label))
+    if not segments:
+        raise ValueError(
+            f"{path}: expected lines of start, stop and label, found none."
+        )
+    return segments
+
+
+def describe(utterance, phn_set):
+    """The entry of a sentence in a manifest."""
+    length = count_samples(utterance.wav)
+    # Of the phonemes only the order matters, so their ends may be imprecise.
+    phonemes = read_segments(utterance, ".phn", math.inf)
+    words = read_segments(utterance, ".wrd", length)
+    try:
+        phonemes = map_phonemes([label for _, _, label in phonemes], phn_set)
+    except ValueError as error:
+        path = utterance.files[f"{utterance.sentence}.phn"]
+        raise ValueError(f"{path}: {error}") from error
+    return {
+        "wav": str(utterance.wav),
+        "duration": length / SAMPLE_RATE,
+        "spk_id": utterance.speaker,
+        "phn": " ".join(phonemes),
+        "wrd": " ".join(word.lower() for _, _, word in words),
+    }
+
+
+def options_file(manifests):
+    """Where the options are kept that manifests were made with."""
+    first = Path(manifests[0])
+    return first.with_name(f"{first.stem}_options.json")
+
+
+def is_prepared(manifests, options):
+    """Whether manifests are there, made with these options."""
+    path = options_file(manifests)
+    if not all(Path(file).is_file() for file in [*manifests, path]):
+        return False
+    return json.loads(path.read_text(encoding="utf-8")) == options
+
+
+def check_manifests(manifests):
+    """Raise an error where a manifest, or audio that it names, is missing."""
+    for manifest in manifests:
+        if not Path(manifest).is_file():
+            raise ValueError(
+                f"skip_prep: expected the manifest {manifest}, and there is "
+                f"none."
+            )
+        entries = json.loads(Path(manifest).read_text(encoding="utf-8"))
+        for entry in entries.values():
+            if not Path(entry["wav"]).is_file():
+                raise ValueError(
+                    f"{manifest} points to {entry['wav']}, and there is no "
+                    f"such file: expected the audio where it was, or its new "
+                    f"place as --data_folder, without --skip_prep."
+                )
+
+
+def write_manifests(manifests, entries, options):
+    """Write each manifest whole, and last the options they are made with."""
+    # If this is interrupted, no options tell that the manifests are complete.
+    options_file(manifests).unlink(missing_ok=True)
+    for path, content in zip(
+        [*manifests, options_file(manifests)], [*entries, options]
+    ):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as temporary:
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=2)

@@ -1,0 +1,79 @@
+"""Write what was trained so that `from_hparams` of SpeechBrain loads it.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import copy
+from pathlib import Path
+
+import ruamel.yaml
+from hyperpyyaml import resolve_references
+
+from speechbrain_cwrnn.recipes import whole_file
+
+
+def save_pretrained(
+    folder, inference_file, hparams_file, overrides, savers, values=None
+):
+    """Write a folder that is a source for SpeechBrain's `from_hparams`.
+
+    It gets hyperparams.yaml: the file for inference, with what is marked
+    `!PLACEHOLDER` there filled in from the file and options of the training.
+
+    Arguments
+    ---------
+    folder : str
+        Where to write.
+    inference_file : str
+        YAML file for inference.
+    hparams_file : str
+        YAML file that was trained with.
+    overrides : str
+        The options that it was loaded with.
+    savers : dict
+        For each name, a function that writes the file of a given path. The
+        names are those of the loadables of the pretrainer.
+    values : dict
+        What to fill in before what the training file has.
+
+    Returns
+    -------
+    str
+        The folder.
+
+    Example
+    -------
+    >>> from functools import partial
+    >>> import torch
+    >>> folder = getfixture("tmp_path")
+    >>> trained_with = "size: 3\\ndouble: !ref <size> * 2"
+    >>> _ = (folder / "train.yaml").write_text(trained_with)
+    >>> _ = (folder / "inference.yaml").write_text("double: !PLACEHOLDER")
+    >>> files = [folder / "inference.yaml", folder / "train.yaml"]
+    >>> saver = partial(torch.save, torch.nn.Linear(3, 6).state_dict())
+    >>> source = save_pretrained(
+    ...     folder / "net", *files, "size: 4", {"model": saver}
+    ... )
+    >>> (folder / "net" / "hyperparams.yaml").read_text()
+    'double: 8\\n'
+    >>> (folder / "net" / "model.ckpt").exists()
+    True
+    """
+    yaml = ruamel.yaml.YAML()
+    with open(hparams_file, encoding="utf-8") as file:
+        trained = yaml.load(resolve_references(file, overrides))
+    tree = yaml.load(Path(inference_file).read_text(encoding="utf-8"))
+    for key, value in tree.items():
+        if "!PLACEHOLDER" in str(getattr(value, "tag", "")):
+            # A copy, since what is shared is written as an alias otherwise.
+            tree[key] = copy.deepcopy({**trained, **(values or {})}[key])
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, save in savers.items():
+        with whole_file(folder / f"{name}.ckpt") as path:
+            save(path)
+    with whole_file(folder / "hyperparams.yaml") as path:
+        with open(path, "w", encoding="utf-8") as file:
+            yaml.dump(tree, file)
+    return str(folder)
