@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""What came of the training: tables and pictures.
+
+As a program, it prints the results of several runs as one table, in Markdown,
+and draws all their errors, the paper's beside both:
+> python report.py results/*/* --plot errors.png
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from speechbrain_cwrnn.recipes import (
+    STATISTICS,
+    print_table,
+    save_figure,
+    summarize,
+    whole_file,
+)
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+# Lower quartile, median and upper quartile of the test error in Figure 4 of
+# the paper, in percent, read off its vector graphics.
+PAPER = {
+    ("srn", 500): (76, 78, 84),
+    ("srn", 1000): (70, 74, 78),
+    ("srn", 2500): (66, 68, 72),
+    ("srn", 5000): (62, 66, 70),
+    ("srn", 10000): (64, 66, 70),
+    ("lstm", 500): (66, 70, 74),
+    ("lstm", 1000): (56, 60, 66),
+    ("lstm", 2500): (38, 43, 48.5),
+    ("lstm", 5000): (34, 38, 42),
+    ("lstm", 10000): (30, 34, 38),
+    ("cwrnn", 500): (56, 62, 66),
+    ("cwrnn", 1000): (38, 42, 46),
+    ("cwrnn", 2500): (24, 28, 30),
+    ("cwrnn", 5000): (16, 18, 22),
+    ("cwrnn", 10000): (14, 16, 20),
+}
+# It has them for 25 words only.
+PAPER_WORDS = 25
+
+
+def write_report(
+    folder,
+    model,
+    num_params,
+    corpus,
+    word_groups,
+    seeds,
+    epochs,
+    train_losses,
+    train_errors,
+    test_errors,
+    words_heard,
+    words_predicted,
+):
+    """Write and show the results of N networks.
+
+    results.csv has a row per network, confusions.csv one per pair of words
+    that were taken for each other, confusions.png shows all pairs, and
+    errors.png how the networks' test errors are distributed.
+
+    Arguments
+    ---------
+    folder : str
+        Where to write.
+    model : str
+        Name of the kind of network.
+    num_params : int
+        Their nominal number of parameters.
+    corpus : str
+        Where the words come from.
+    word_groups : list
+        Lists of words.
+    seeds : list
+        Of each network [N].
+    epochs : list
+        How long each was trained [N].
+    train_losses : numpy.ndarray
+        Of the words for training; not finite where a network diverged [N].
+    train_errors : numpy.ndarray
+        Errors on these, between 0 and 1 [N].
+    test_errors : numpy.ndarray
+        Those on the words for the test [N].
+    words_heard : list
+        Number of the word of each example of the test [B].
+    words_predicted : numpy.ndarray
+        What each network took it for [N, B].
+    """
+    folder = Path(folder)
+    words = [word for group in word_groups for word in group]
+    diverged = ~np.isfinite(train_losses)
+    columns = ["model", "num_params", "corpus", "words", "seed", "epochs"]
+    columns += ["train_loss", "train_error", "test_error", "diverged"]
+    head = [model, num_params, corpus, len(words)]
+    write_csv(
+        folder / "results.csv",
+        columns,
+        [
+            [*head, *row]
+            for row in zip(
+                seeds,
+                epochs,
+                train_losses,
+                train_errors,
+                test_errors,
+                diverged.astype(int),
+            )
+        ],
+    )
+    counts = np.zeros((len(words), len(words)), dtype=int)
+    for predicted in words_predicted[~diverged]:
+        np.add.at(counts, (words_heard, predicted), 1)
+    confused = [
+        (counts[i, j], words[i], words[j])
+        for i, j in zip(*np.nonzero(counts))
+        if i != j
+    ]
+    confused.sort(key=lambda row: (-row[0], row[1:]))
+    write_csv(
+        folder / "confusions.csv",
+        ["word", "taken for", "times", "of"],
+        [[a, b, n, counts[words.index(a)].sum()] for n, a, b in confused],
+    )
+    title = f"{model}, {num_params} parameters, {corpus}"
+    draw_confusions(folder / "confusions.png", title, word_groups, counts)
+    if not diverged.all():
+        draw_errors(folder / "errors.png", [folder / "results.csv"])
+    print_groups(word_groups, words, counts, confused)
+    print_runs([folder / "results.csv"])
+    print(
+        f"Written to {folder}: results.csv, confusions.csv, confusions.png "
+        f"and errors.png."
+    )
+
+
+def write_csv(path, columns, rows):
+    """Write a table, whole."""
+    with whole_file(path) as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([columns, *rows])
+
+
+def print_groups(word_groups, words, counts, confused):
+    """Print how often words are taken for others of their group, and which."""
+    rows = []
+    for group in word_groups:
+        own = [words.index(word) for word in group]
+        heard = counts[own].sum()
+        right = counts[own, own].sum()
+        within = counts[np.ix_(own, own)].sum() - right
+        pairs = [
+            f"{a} for {b} ({n})"
+            for n, a, b in confused
+            if a in group and b in group
+        ]
+        rows.append(
+            [
+                ", ".join(group),
+                *(
+                    f"{100 * n / heard:.1f}" if heard else "-"
+                    for n in (within, heard - right - within)
+                ),
+                "; ".join(pairs[:3]) or "-",
+            ]
+        )
+    columns = ["words", "within, %", "outside, %", "most often within"]
+    print("Words taken for others, within and outside of their group:")
+    print_table(columns, rows)
+    print()
+
+
+def read_runs(files):
+    """For each kind of network, the rows of its results.csv."""
+    runs = {}
+    for path in files:
+        with open(path, encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        first = rows[0]
+        key = first["model"], int(first["num_params"]), first["corpus"]
+        runs.setdefault((*key, int(first["words"])), []).extend(rows)
+    return dict(sorted(runs.items(), key=lambda run: (run[0][1], run[0][0])))
+
+
+def test_errors(rows):
+    """Test errors in percent [N], NaN where a network diverged."""
+    return np.array(
+        [
+            np.nan if row["diverged"] == "1" else 100 * float(row["test_error"])
+            for row in rows
+        ]
+    )
+
+
+def print_runs(files):
+    """Print the test errors of several runs as one table."""
+    table = []
+    for (model, num_params, corpus, words), rows in read_runs(files).items():
+        low, median, high = PAPER.get((model, num_params), (None,) * 3)
+        paper = f"{median} [{low}, {high}]" if median else "-"
+        epochs = np.median([int(row["epochs"]) for row in rows])
+        train = 100 * np.mean([float(row["train_error"]) for row in rows])
+        statistics = summarize(test_errors(rows), decimals=1)
+        table.append([f"{model} {num_params}", corpus, str(words)])
+        table[-1] += [*statistics, f"{train:.1f}", f"{epochs:g}"]
+        table[-1].append(paper if words == PAPER_WORDS else "-")
+    columns = ["network", "corpus", "words", *STATISTICS, "training"]
+    columns += ["epochs", "the paper's median"]
+    print(
+        "Test error in percent (and the mean error on the words of training):"
+    )
+    print_table(columns, table)
+
+
+def draw_errors(path, files):
+    """A box plot of the test errors, like Figure 4 of the paper."""
+    boxes, colours, ticks = [], [], []
+    runs = read_runs(files)
+    for (model, num_params, _, words), rows in runs.items():
+        errors = test_errors(rows)
+        errors = errors[~np.isnan(errors)]
+        if not len(errors):
+            continue
+        (box,) = matplotlib.cbook.boxplot_stats(errors)
+        boxes.append(box)
+        colours.append("C0")
+        ticks.append(f"{model}\n{num_params}")
+        paper = PAPER.get((model, num_params))
+        if paper and words == PAPER_WORDS:
+            quartiles = dict(zip(("q1", "med", "q3"), paper))
+            ends = {"whislo": paper[0], "whishi": paper[2]}
+            boxes.append({**quartiles, **ends, "fliers": []})
+            colours.append("0.7")
+            ticks.append("the\npaper")
+    figure, axes = plt.subplots(figsize=(2 + 0.7 * len(boxes), 4.5))
+    artists = axes.bxp(boxes, patch_artist=True, showfliers=True, widths=0.7)
+    for patch, colour in zip(artists["boxes"], colours):
+        patch.set_facecolor(colour)
+    axes.set_xticks(range(1, len(ticks) + 1), ticks)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("test error in %")
+    axes.grid(axis="y", alpha=0.4)
+    axes.set_title(", ".join(sorted({corpus for _, _, corpus, _ in runs})))
+    save_figure(figure, path)
+
+
+def draw_confusions(path, title, word_groups, counts):
+    """How often each word was taken for each, with lines between groups."""
+    words = [word for group in word_groups for word in group]
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    size = 3 + 0.22 * len(words)
+    figure, axes = plt.subplots(figsize=(size + 1, size))
+    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(image, label="% of the word's examples", shrink=0.8)
+    axes.set_xticks(range(len(words)), words, rotation=90)
+    axes.set_yticks(range(len(words)), words)
+    edges = np.cumsum([len(group) for group in word_groups])[:-1] - 0.5
+    for edge in edges:
+        axes.axhline(edge, color="0.5", linewidth=0.8)
+        axes.axvline(edge, color="0.5", linewidth=0.8)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("word")
+    axes.set_title(title, fontsize="medium")
+    save_figure(figure, path)
+
+
+def main():
+    """Print and draw the results of several runs."""
+    parser = argparse.ArgumentParser(
+        description="Print and draw the results of several runs."
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="output folders of the runs"
+    )
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    args = parser.parse_args()
+    files = [folder / "results.csv" for folder in args.folders]
+    print_runs(files)
+    if args.plot:
+        draw_errors(args.plot, files)
+
+
+if __name__ == "__main__":
+    main()

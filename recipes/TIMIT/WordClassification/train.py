@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+"""Recipe for recurrent networks that tell spoken words apart.
+
+It is the second experiment of the Clockwork RNN paper (Koutnik et al., 2014,
+arXiv:1402.3511, section 5.2), by its protocol: networks that hear 25 words of
+TIMIT, with 5 examples of each to learn from.
+
+To run this recipe, do the following:
+> python train.py hparams/cwrnn.yaml --data_folder /path/to/TIMIT
+> python train.py hparams/lstm.yaml --num_params 2500 --num_seeds 20
+
+Without --data_folder, the words are cut from synthetic speech.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import speechbrain as sb
+import torch
+from early_stopping import EarlyStopping
+from hyperpyyaml import load_hyperpyyaml
+from report import write_report
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.dataio.sampler import ReproducibleRandomSampler
+from timit_prepare import find_data, group_words, prepare_words
+from tqdm import tqdm
+
+from speechbrain_cwrnn import Ensemble
+from speechbrain_cwrnn.pretrained import save_pretrained
+
+
+class WordBrain(sb.Brain):
+    """Trains many independent networks at once.
+
+    They hear the examples in the same order, each with noise of its own, and
+    each until its own error stops to fall.
+    """
+
+    def on_fit_start(self):
+        """Resumes from the last checkpoint and shows the progress so far."""
+        try:
+            super().on_fit_start()
+        except RuntimeError as error:
+            if "size mismatch" not in str(error):
+                raise
+            raise ValueError(
+                f"{self.hparams.output_folder} holds networks of another size "
+                f"or number: expected another --output_folder."
+            ) from error
+        self.finish_if_through()
+        self.progress = tqdm(
+            initial=self.hparams.epoch_counter.current,
+            unit="epoch",
+            dynamic_ncols=True,
+            disable=self.noprogressbar,
+        )
+
+    def finish_if_through(self):
+        """Makes this epoch the last one if no network is left to train."""
+        counter = self.hparams.epoch_counter
+        if self.stopping.through.all():
+            counter.limit = counter.current
+
+    def on_stage_start(self, stage, epoch=None):
+        """Seeds the noise, by the seed of each network and the epoch."""
+        if stage == sb.Stage.TRAIN:
+            # Only 32 bits of a seed count. The prime is far above any number of
+            # networks, so that none has a seed that another has later.
+            self.noises = [
+                torch.Generator().manual_seed(1000003 * epoch + seed)
+                for seed in self.seeds
+            ]
+
+    def compute_forward(self, batch, stage):
+        """Log probabilities [networks, B, words]."""
+        feats, lengths = batch.feats
+        feats, lengths = feats.to(self.device), lengths.to(self.device)
+        if stage == sb.Stage.TRAIN:
+            noise = [torch.randn(feats.shape, generator=g) for g in self.noises]
+            noise = torch.stack(noise).to(self.device)
+            feats = feats + self.hparams.noise_std * noise
+            return self.modules.networks(feats, lengths, in_dims=(0, None))
+        return self.modules.networks(feats, lengths)
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The mean cross entropy of each network [networks]."""
+        words = batch.label.data.to(self.device).expand(len(predictions), -1, 1)
+        losses = -predictions.gather(2, words).squeeze(2)
+        if stage != sb.Stage.TRAIN:
+            self.losses = losses.mean(1)
+            self.predicted = predictions.argmax(2)
+            self.errors = (self.predicted != words[..., 0]).float().mean(1)
+        return losses.mean(1)
+
+    def fit_batch(self, batch):
+        """One step of each network, none of which can disturb another."""
+        predictions = self.compute_forward(batch, sb.Stage.TRAIN)
+        losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
+        losses.sum().backward()
+        self.modules.networks.freeze(self.optimizer, self.stopping.through)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return losses.detach().cpu()
+
+    def update_average(self, loss, avg_loss):
+        """Each network has a loss of its own; see `on_stage_end`."""
+        return float(loss.sum())
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Stops those that got no better, shows, logs and saves the state."""
+        if stage != sb.Stage.VALID:
+            return
+        errors = torch.where(self.losses.isfinite(), self.errors, torch.nan)
+        self.stopping.update(errors, epoch)
+        self.finish_if_through()
+        stats = {
+            "mean error": float(self.errors.mean()),
+            "in training": int((~self.stopping.through).sum()),
+        }
+        self.progress.update()
+        self.progress.set_postfix(stats)
+        self.hparams.train_logger.log_stats({"epoch": epoch}, stats)
+        self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=1)
+
+    def test(self, dataset):
+        """Losses, errors [networks] and answers [networks, items]."""
+        self.evaluate(
+            dataset,
+            progressbar=False,
+            test_loader_kwargs={"batch_size": len(dataset)},
+        )
+        return (
+            tensor.cpu().numpy()
+            for tensor in (self.losses, self.errors, self.predicted)
+        )
+
+
+def dataio_prep(hparams):
+    """Datasets of standardised features, kept in memory."""
+    encoder = hparams["label_encoder"]
+    words = [word for group in group_words(hparams["words"]) for word in group]
+    encoder.update_from_iterable(words, sequence_input=False)
+    encoder.expect_len(len(words))
+
+    @sb.utils.data_pipeline.takes("wav", "start", "stop")
+    @sb.utils.data_pipeline.provides("feats")
+    def audio_pipeline(wav, start, stop):
+        """Cuts a word and computes its features [T, F]."""
+        signal = sb.dataio.dataio.read_audio(
+            {"file": wav, "start": start, "stop": stop}
+        )
+        return hparams["compute_features"](signal[None])[0]
+
+    @sb.utils.data_pipeline.takes("word")
+    @sb.utils.data_pipeline.provides("label")
+    def label_pipeline(word):
+        """The number of a word [1]."""
+        return encoder.encode_label_torch(word)
+
+    normalize = hparams["normalize"]
+    datasets = []
+    for name in ("train_annotation", "test_annotation"):
+        dataset = DynamicItemDataset.from_json(
+            hparams[name],
+            dynamic_items=[audio_pipeline, label_pipeline],
+            output_keys=["id", "feats", "label"],
+        )
+        items = {item.pop("id"): item for item in dataset}
+        if name == "train_annotation":
+            frames = torch.cat([item["feats"] for item in items.values()])
+            normalize.train()(frames[None])
+            normalize.eval()
+        for item in items.values():
+            item["feats"] = normalize(item["feats"][None])[0]
+        datasets.append(
+            DynamicItemDataset(items, output_keys=["id", "feats", "label"])
+        )
+    return datasets
+
+
+def main(hparams_file, run_opts, overrides):
+    """Prepare, train, and write what came of it."""
+    with open(hparams_file, encoding="utf-8") as fin:
+        try:
+            hparams = load_hyperpyyaml(fin, overrides)
+        except OSError as error:
+            # The checkpointer and the logger make their folders right away.
+            raise ValueError(
+                f"output_folder: expected a folder that can be written "
+                f"({error})."
+            ) from error
+    if hparams["num_seeds"] < 1:
+        raise ValueError(
+            f"num_seeds={hparams['num_seeds']}: expected at least 1."
+        )
+    data_folder, corpus = find_data(
+        hparams["data_folder"],
+        hparams["output_folder"],
+        hparams["num_speakers"],
+    )
+    prepare_words(
+        data_folder,
+        hparams["train_annotation"],
+        hparams["test_annotation"],
+        hparams["words"],
+        num_train=hparams["num_train"],
+        num_test=hparams["num_test"],
+        seed=hparams["data_seed"],
+        skip_prep=hparams["skip_prep"],
+        in_use=bool(hparams["checkpointer"].list_checkpoints()),
+    )
+    sb.create_experiment_directory(
+        experiment_directory=hparams["output_folder"],
+        hyperparams_to_save=hparams_file,
+        overrides=overrides,
+    )
+    train_data, test_data = dataio_prep(hparams)
+    words = list(hparams["label_encoder"].lab2ind)
+    networks = Ensemble(
+        partial(hparams["network"], num_words=len(words)),
+        num_copies=hparams["num_seeds"],
+        seed=hparams["seed"],
+    )
+    stopping = EarlyStopping(networks.num_copies, hparams["patience"])
+    hparams["checkpointer"].add_recoverables(
+        {"networks": networks, "stopping": stopping}
+    )
+    brain = WordBrain(
+        modules={"networks": networks},
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.stopping = stopping.to(brain.device)
+    brain.seeds = range(hparams["seed"], hparams["seed"] + networks.num_copies)
+    num_params = sum(p[0].numel() for p in networks.parameters())
+    print(
+        f"{networks.num_copies} networks of {num_params} parameters, on "
+        f"{brain.device}, {len(train_data)} words to learn from, "
+        f"{len(test_data)} for the test, {corpus}"
+    )
+    # A progress bar for all epochs takes the place of lines for each.
+    for name in ("epoch_loop", "train_logger", "checkpoints"):
+        logger = logging.getLogger(f"speechbrain.utils.{name}")
+        logger.setLevel(logging.WARNING)
+    brain.train_sampler = ReproducibleRandomSampler(
+        train_data, seed=hparams["data_seed"]
+    )
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        train_data,
+        progressbar=False,
+        train_loader_kwargs={
+            "batch_size": hparams["batch_size"],
+            "sampler": brain.train_sampler,
+        },
+        valid_loader_kwargs={"batch_size": len(train_data)},
+    )
+    brain.progress.close()
+    train_losses, train_errors, _ = brain.test(train_data)
+    _, test_errors, predicted = brain.test(test_data)
+    best = networks.extract(
+        int(np.nan_to_num(train_losses, nan=np.inf).argmin())
+    )
+    source = save_pretrained(
+        Path(hparams["output_folder"]) / "pretrained",
+        Path(hparams_file).with_name("inference.yaml"),
+        hparams_file,
+        overrides,
+        {
+            "mean_var_norm": hparams["normalize"]._save,
+            "embedding_model": partial(
+                torch.save, best.embedding_model.state_dict()
+            ),
+            "classifier": partial(torch.save, best.classifier.state_dict()),
+            "label_encoder": hparams["label_encoder"].save,
+        },
+        {"num_words": len(words), "hidden_size": hparams["hidden_size"]},
+    )
+    write_report(
+        hparams["output_folder"],
+        model=hparams["model"],
+        num_params=hparams["num_params"],
+        corpus=corpus,
+        word_groups=group_words(hparams["words"]),
+        seeds=brain.seeds,
+        epochs=stopping.last_epoch.tolist(),
+        train_losses=train_losses,
+        train_errors=train_errors,
+        test_errors=test_errors,
+        words_heard=[item["label"].item() for item in test_data],
+        words_predicted=predicted,
+    )
+    print(f"The network of the lowest training loss, to be loaded: {source}")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sb.parse_arguments(sys.argv[1:]))
+    except ValueError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,469 @@
+"""The recipe that tells spoken words apart, on synthetic speech."""
+
+import doctest
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers import RECIPES, read_csv, recipe_modules, run_recipe
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_cwrnn import ClockworkRNN, Ensemble
+from speechbrain_cwrnn.peephole import PeepholeLSTM
+
+RECIPE = RECIPES / "TIMIT" / "WordClassification"
+MODELS = ("cwrnn", "srn", "lstm")
+WORDS = "[[making, walking], [subway, freeway]]"
+
+
+@pytest.fixture
+def recipe():
+    """The modules of the recipe."""
+    names = ("train", "report", "classifier", "early_stopping")
+    with recipe_modules("TIMIT/WordClassification", *names) as modules:
+        yield modules
+
+
+@pytest.fixture
+def run(recipe, synthetic_timit):
+    """Runs the recipe on four words."""
+
+    def run(folder, model="cwrnn", **options):
+        defaults = {
+            "output_folder": folder,
+            "data_folder": synthetic_timit,
+            "words": WORDS,
+            "num_params": 1000,
+            "lr": 0.003,
+        }
+        flags = []
+        for name, value in {**defaults, **options}.items():
+            flags += [f"--{name}", value]
+        run_recipe(recipe, RECIPE / "hparams" / f"{model}.yaml", *flags)
+        return read_csv(folder / "results.csv")
+
+    return run
+
+
+def test_docstrings(recipe):
+    """Their examples run."""
+    tried = [doctest.testmod(module) for module in vars(recipe).values()]
+    assert not any(failures for failures, _ in tried)
+    assert sum(attempted for _, attempted in tried) >= 8
+
+
+class TestTraining:
+    """From the command line to the results."""
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_learns_by_heart(self, run, tmp_path, capsys, model):
+        """Each model learns the words, and all is written that should be."""
+        options = {"noise_std": 0.1, "num_seeds": 2, "num_params": 2500}
+        rows = run(tmp_path, model, lr=0.002, **options)
+        assert [int(row["seed"]) for row in rows] == [1234, 1235]
+        for row in rows:
+            assert float(row["train_error"]) <= 0.15
+            assert row["diverged"] == "0"
+            assert (row["model"], row["words"]) == (model, "4")
+            assert row["corpus"] == "synthetic speech"
+        # Eight examples each are in the test.
+        wrong = sum(8 * float(row["test_error"]) for row in rows)
+        confusions = read_csv(tmp_path / "confusions.csv")
+        assert sum(int(row["times"]) for row in confusions) == round(wrong)
+        assert all(row["of"] == "4" for row in confusions)
+        for picture in ("confusions.png", "errors.png"):
+            assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+        assert not list(tmp_path.rglob(".partial*"))
+        printed = capsys.readouterr().out
+        assert "20 words to learn from, 8 for the test" in printed
+        assert "synthetic speech" in printed
+        assert "| making, walking |" in printed
+
+    def test_pretrained(self, run, tmp_path):
+        """The best network classifies files as it did in the recipe."""
+        from speechbrain.inference import EncoderClassifier
+
+        folder = tmp_path / "out"
+        rows = run(folder, num_seeds=2)
+        classifier = EncoderClassifier.from_hparams(
+            str(folder / "pretrained"), savedir=str(tmp_path / "saved")
+        )
+        wrong, loss = 0, 0
+        entries = json.loads((folder / "save" / "train.json").read_text())
+        for entry in entries.values():
+            samples, rate = soundfile.read(
+                entry["wav"], start=entry["start"], stop=entry["stop"]
+            )
+            path = str(tmp_path / "word.wav")
+            soundfile.write(path, samples, rate, subtype="FLOAT")
+            log_probs, _, _, (word,) = classifier.classify_file(path)
+            (number,) = classifier.hparams.label_encoder.encode_label_torch(
+                entry["word"]
+            )
+            wrong += word != entry["word"]
+            loss -= float(log_probs[0, number]) / len(entries)
+        best = min(rows, key=lambda row: float(row["train_loss"]))
+        assert loss == pytest.approx(float(best["train_loss"]), rel=1e-4)
+        assert wrong == round(20 * float(best["train_error"]))
+
+    def test_without_data(self, run, tmp_path, capsys):
+        """Speech is synthesised, once, and called so everywhere."""
+        options = {"data_folder": "null", "num_speakers": 35}
+        rows = run(tmp_path, **options, number_of_epochs=1)
+        marker = tmp_path / "synthetic_TIMIT" / "SYNTHETIC.txt"
+        before = marker.stat().st_mtime_ns
+        assert rows[0]["corpus"] == "synthetic speech"
+        assert "the speech is synthetic" in capsys.readouterr().out
+        run(tmp_path, **options, number_of_epochs=2)
+        assert marker.stat().st_mtime_ns == before
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_defaults(self, recipe, synthetic_timit, tmp_path, model):
+        """The 25 words, for the time that an epoch takes."""
+        options = ["--data_folder", synthetic_timit, "--number_of_epochs", 1]
+        options += ["--output_folder", tmp_path, "--num_params", 500]
+        run_recipe(recipe, RECIPE / "hparams" / f"{model}.yaml", *options)
+        (row,) = read_csv(tmp_path / "results.csv")
+        assert (row["words"], row["epochs"]) == ("25", "1")
+
+    def test_resumes(self, run, tmp_path):
+        """A run that was interrupted gives what one without a break gives."""
+        whole = run(tmp_path / "whole", number_of_epochs=5, num_seeds=2)
+        run(tmp_path / "broken", number_of_epochs=3, num_seeds=2)
+        broken = run(tmp_path / "broken", number_of_epochs=5, num_seeds=2)
+        assert whole == broken
+        log = (tmp_path / "broken" / "train_log.txt").read_text()
+        epochs = [line.split()[1] for line in log.splitlines()]
+        assert epochs == ["1", "2", "3", "4", "5"]
+        # One that is complete is not trained any further.
+        complete = {"patience": 1, "num_seeds": 2, "number_of_epochs": 30}
+        first = run(tmp_path / "complete", **complete)
+        log = tmp_path / "complete" / "train_log.txt"
+        before = log.read_text()
+        assert run(tmp_path / "complete", **complete) == first
+        assert log.read_text() == before
+
+    def test_seeds(self, run, tmp_path):
+        """A network depends on its own seed, and stops by its own error."""
+        options = {"patience": 2, "noise_std": 1, "number_of_epochs": 8}
+        many = run(tmp_path / "many", **options, seed=7, num_seeds=3)
+        assert len({row["train_loss"] for row in many}) == 3
+        assert len({row["epochs"] for row in many}) > 1
+        for n in (0, 2):
+            (one,) = run(tmp_path / str(n), **options, seed=7 + n)
+            assert one["epochs"] == many[n]["epochs"]
+            assert one["seed"] == many[n]["seed"]
+            for column in ("train_loss", "train_error", "test_error"):
+                assert float(one[column]) == pytest.approx(
+                    float(many[n][column]), rel=1e-4
+                )
+
+    def test_divergence(self, run, tmp_path, capsys):
+        """It is counted, and leaves a table and no box plot."""
+        rows = run(tmp_path, lr=1e38, num_seeds=2, number_of_epochs=12)
+        assert [row["diverged"] for row in rows] == ["1", "1"]
+        # None has ever got better, so training stops when patience is over.
+        assert [row["epochs"] for row in rows] == ["5", "5"]
+        log = (tmp_path / "train_log.txt").read_text()
+        assert len(log.splitlines()) == 5
+        assert not (tmp_path / "errors.png").exists()
+        assert "|        2 |        2 |    - |" in capsys.readouterr().out
+
+
+class TestProtocol:
+    """What section 5.2 of the paper says."""
+
+    def load(self, model, **overrides):
+        """Hyperparameters."""
+        with open(RECIPE / "hparams" / f"{model}.yaml") as file:
+            return load_hyperpyyaml(file, overrides)
+
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, recipe, tmp_path, monkeypatch):
+        """The YAML files make folders where they are loaded."""
+        monkeypatch.chdir(tmp_path)
+
+    # The numbers of parameters are those that paper.md derives, without one
+    # for the period of each neuron.
+    @pytest.mark.parametrize(
+        "model, sizes",
+        [
+            ("cwrnn", {10: 473, 19: 973, 40: 2500, 65: 4975, 102: 9949}),
+            ("srn", {10: 515, 18: 1051, 34: 2507, 54: 5047, 84: 10357}),
+            ("lstm", {5: 545, 8: 953, 17: 2609, 26: 4913, 41: 10193}),
+        ],
+    )
+    def test_sizes(self, model, sizes):
+        """Hidden units, and the parameters that come of them."""
+        for params, (hidden, count) in zip(
+            (500, 1000, 2500, 5000, 10000), sizes.items()
+        ):
+            hparams = self.load(model, num_params=params)
+            assert hparams["hidden_size"] == hidden
+            net = hparams["network"](num_words=25)
+            assert sum(p.numel() for p in net.parameters()) == count
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_hyperparameters(self, recipe, model):
+        """Learning rate, momentum, initial weights, noise, words."""
+        hparams = self.load(model)
+        net = hparams["network"](num_words=25)
+        for name, value in net.named_parameters():
+            if value.numel() > 500:
+                assert value.detach().std() == pytest.approx(0.1, rel=0.1), name
+        assert {*map(type, net.embedding_model.children())} <= {
+            ClockworkRNN,
+            PeepholeLSTM,
+        }
+        if model == "lstm":
+            assert net.embedding_model.rnn.forget_bias == 5
+        else:
+            periods = {"cwrnn": (1, 2, 4, 8, 16, 32, 64), "srn": (1,)}
+            assert tuple(net.embedding_model.rnn.periods) == periods[model]
+        options = hparams["opt_class"](net.parameters()).defaults
+        assert (options["lr"], options["momentum"]) == (3e-4, 0.9)
+        assert options["nesterov"]
+        assert (hparams["noise_std"], hparams["patience"]) == (0.6, 5)
+        assert (hparams["num_train"], hparams["num_test"]) == (5, 2)
+        assert hparams["batch_size"] == 1
+        assert [len(group) for group in hparams["words"]] == [5] * 5
+
+    def test_models_differ_in_a_few_lines(self):
+        """Which are the sizes, and the recurrent layer."""
+        lines = {
+            model: set((RECIPE / "hparams" / f"{model}.yaml").open())
+            for model in MODELS
+        }
+        for model in ("srn", "lstm"):
+            assert len(lines[model] - lines["cwrnn"]) <= 8
+
+    def test_features(self, recipe, run, tmp_path):
+        """They are standardised over the training set, by its statistics."""
+        run(tmp_path, number_of_epochs=1)
+        hparams = self.load("cwrnn", output_folder=str(tmp_path), words=WORDS)
+        hparams["words"] = [["making", "walking"], ["subway", "freeway"]]
+        train, test = recipe.train.dataio_prep(hparams)
+        frames = torch.cat([item["feats"] for item in train])
+        assert frames.shape[1] == 13
+        assert frames.mean(0).abs().max() < 1e-4
+        assert frames.std(0, correction=0) == pytest.approx(1, abs=1e-4)
+        frames = torch.cat([item["feats"] for item in test])
+        assert frames.mean(0).abs().max() > 1e-2
+
+
+class TestBrain:
+    """One step of training."""
+
+    def make(self, recipe, num_networks=3, noise_std=0.6):
+        """A brain, and a batch of two words."""
+        net = partial(
+            recipe.classifier.WordClassifier,
+            partial(ClockworkRNN, 9),
+            input_size=2,
+            hidden_size=9,
+            num_words=4,
+        )
+        networks = Ensemble(net, num_networks, seed=0)
+        sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True)
+        brain = recipe.train.WordBrain(
+            {"networks": networks}, sgd, {"noise_std": noise_std}
+        )
+        brain.init_optimizers()
+        brain.seeds = range(num_networks)
+        brain.stopping = recipe.early_stopping.EarlyStopping(num_networks, 1)
+        from speechbrain.dataio.batch import PaddedBatch
+
+        items = [
+            {"feats": torch.rand(T, 2), "label": torch.tensor([word])}
+            for T, word in ((9, 3), (5, 1))
+        ]
+        return brain, PaddedBatch(items)
+
+    def test_noise(self, recipe):
+        """It is added in training only, and is another for each network."""
+        brain, batch = self.make(recipe, num_networks=2)
+        stage = recipe.train.sb.Stage
+        seen = []
+        brain.modules.networks.forward = lambda feats, *args, **options: (
+            seen.append(feats)
+        )
+        for epoch, when in ((1, stage.TRAIN), (2, stage.TRAIN)) * 2:
+            brain.on_stage_start(when, epoch)
+            brain.compute_forward(batch, when)
+        noise = torch.stack(seen) - batch.feats.data
+        assert noise.std() == pytest.approx(0.6, rel=0.2)
+        assert torch.equal(noise[0], noise[2])
+        for other in (noise[1, 0], noise[0, 1]):
+            assert (noise[0, 0] - other).abs().min() > 0
+        for when in (stage.VALID, stage.TEST):
+            brain.on_stage_start(when)
+            brain.compute_forward(batch, when)
+            assert torch.equal(seen[-1], batch.feats.data)
+
+    def test_loss_is_of_the_last_frame(self, recipe):
+        """The mean cross entropy over the words, at each one's own end."""
+        brain, batch = self.make(recipe)
+        stage = recipe.train.sb.Stage.VALID
+        predictions = brain.compute_forward(batch, stage)
+        losses = brain.compute_objectives(predictions, batch, stage)
+        for n in range(3):
+            net = brain.modules.networks.extract(n)
+            expected = 0
+            for index, (T, word) in enumerate(((9, 3), (5, 1))):
+                x = batch.feats.data[index : index + 1, :T]
+                output, _ = net.embedding_model.rnn(x)
+                logits = net.classifier[0](output[0, -1])
+                expected -= logits.log_softmax(0)[word] / 2
+            assert losses[n].item() == pytest.approx(expected.item(), rel=1e-4)
+        assert torch.equal(brain.losses, losses)
+        wrong = brain.predicted != torch.tensor([3, 1])
+        assert torch.equal(brain.errors, wrong.float().mean(1))
+
+    def test_through_networks_stand_still(self, recipe):
+        """Those that have stopped keep their state, and the others do not."""
+        brain, batch = self.make(recipe)
+        brain.on_stage_start(recipe.train.sb.Stage.TRAIN, 1)
+        brain.fit_batch(batch)
+        brain.stopping.update(torch.tensor([0.5, 0.5, 0.5]), 1)
+        brain.stopping.update(torch.tensor([0.4, 0.5, 0.4]), 2)
+        before = [p.clone() for p in brain.modules.parameters()]
+        brain.fit_batch(batch)
+        changed = [
+            (old != new).flatten(1).any(1)
+            for old, new in zip(before, brain.modules.parameters())
+        ]
+        assert torch.stack(changed).any(0).tolist() == [True, False, True]
+
+
+class TestEarlyStopping:
+    """When networks are through."""
+
+    def epochs(self, recipe, errors, patience):
+        """The epochs that each network is trained, by errors [epochs][N]."""
+        stopping = recipe.early_stopping.EarlyStopping(len(errors[0]), patience)
+        for epoch, values in enumerate(errors, start=1):
+            stopping.update(torch.tensor(values), epoch)
+        return stopping.last_epoch.tolist()
+
+    def test_patience(self, recipe):
+        """A lower error counts, the same or none does not, and none later."""
+        with pytest.raises(ValueError, match="patience=0: expected at least 1"):
+            self.epochs(recipe, [[0.5]], 0)
+        nan = float("nan")
+        errors = [
+            [0.9, 0.9, 0.9, nan],
+            [0.8, 0.9, 1.0, nan],
+            [0.7, 0.9, 0.8, nan],
+            [0.6, 0.1, 0.9, nan],
+            [0.5, 0.1, 0.9, nan],
+            [0.4, 0.1, 0.7, nan],
+        ]
+        assert self.epochs(recipe, errors, 2) == [6, 3, 5, 2]
+        assert self.epochs(recipe, errors, 3) == [6, 6, 6, 3]
+
+
+class TestReport:
+    """Tables and pictures of several runs."""
+
+    def write(self, recipe, folder, model, num_params, errors, words=25):
+        """Results of a run with some errors, in twentieths."""
+        folder.mkdir()
+        groups = np.array_split([f"w{n}" for n in range(words)], 5)
+        predicted = np.zeros((len(errors), 20), dtype=int)
+        for network, wrong in zip(predicted, errors):
+            # One for a word of another group, one for another of its own.
+            network[:wrong] = [words - 1, 2, *[1] * (wrong - 2)]
+        recipe.report.write_report(
+            folder,
+            model=model,
+            num_params=num_params,
+            corpus="made up",
+            word_groups=[list(map(str, group)) for group in groups],
+            seeds=range(len(errors)),
+            epochs=[9] * len(errors),
+            train_losses=np.full(len(errors), 0.5),
+            train_errors=np.full(len(errors), 0.25),
+            test_errors=np.array(errors) / 20,
+            words_heard=[0] * 20,
+            words_predicted=predicted,
+        )
+        return folder / "results.csv"
+
+    def test_table(self, recipe, tmp_path, capsys):
+        """One row per run, with the paper's numbers for its 25 words."""
+        files = [
+            self.write(recipe, tmp_path / "a", "lstm", 2500, [4, 6, 8]),
+            self.write(recipe, tmp_path / "b", "cwrnn", 2500, [5]),
+            self.write(recipe, tmp_path / "c", "srn", 500, [5], words=15),
+        ]
+        printed = capsys.readouterr().out
+        assert " | w0 for w1 (12); w0 for w2 (3) |" in printed
+        assert "| w0, w1, w2, w3, w4      |      25.0 |        5.0 |" in printed
+        recipe.report.print_runs(files)
+        rows = capsys.readouterr().out.splitlines()[3:]
+        assert [row.split("|")[1].strip() for row in rows] == [
+            "srn 500",
+            "cwrnn 2500",
+            "lstm 2500",
+        ]
+        cells = [[cell.strip() for cell in row.split("|")] for row in rows]
+        assert cells[2][6:11] == ["30.0", "10.0", "30.0", "25.0", "35.0"]
+        assert cells[2][11:14] == ["25.0", "9", "43 [38, 48.5]"]
+        assert cells[1][13] == "28 [24, 30]"
+        assert cells[0][13] == "-"
+
+    def test_boxes(self, recipe, tmp_path, monkeypatch):
+        """Ours and the paper's, side by side."""
+        files = [
+            self.write(recipe, tmp_path / "a", "lstm", 2500, [4, 6, 8]),
+            self.write(recipe, tmp_path / "b", "cwrnn", 500, [5], words=10),
+        ]
+        drawn = {}
+        monkeypatch.setattr(
+            recipe.report,
+            "save_figure",
+            lambda figure, path: drawn.update(axes=figure.axes[0], path=path),
+        )
+        recipe.report.draw_errors("errors.png", files)
+        labels = [text.get_text() for text in drawn["axes"].get_xticklabels()]
+        assert labels == ["cwrnn\n500", "lstm\n2500", "the\npaper"]
+        assert drawn["axes"].get_title() == "made up"
+        medians = [
+            line.get_ydata()[0]
+            for line in drawn["axes"].lines
+            if line.get_color() == "C1"
+        ]
+        assert medians == pytest.approx([25, 30, 43])
+
+
+class TestBadInput:
+    """One sentence each."""
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"num_seeds": 0}, "num_seeds=0: expected at least 1"),
+            ({"num_params": 7}, "num_params=7: expected one of"),
+            ({"words": "[making, xylophone]"}, "found xylophone 0"),
+            ({"data_folder": "/nowhere"}, "data_folder=/nowhere: expected"),
+            ({"output_folder": "/dev/null/x"}, "output_folder: expected"),
+        ],
+    )
+    def test_options(self, run, tmp_path, options, message):
+        """What was given, and what was expected."""
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, **options)
+        assert not list(tmp_path.rglob("*.json"))
+
+    def test_other_networks_in_the_folder(self, run, tmp_path):
+        """They are not overwritten: neither of another size, nor for others."""
+        run(tmp_path, number_of_epochs=1)
+        before = (tmp_path / "save" / "train.json").read_bytes()
+        with pytest.raises(ValueError, match="another size or number"):
+            run(tmp_path, num_params=500)
+        with pytest.raises(ValueError, match="trained with other data"):
+            run(tmp_path, data_seed=1)
+        assert (tmp_path / "save" / "train.json").read_bytes() == before
