@@ -172,9 +172,23 @@ class TestChooseEngine:
     def test_auto(self, periods, sizes, dtype, engine):
         """Compiled for small networks in the dtypes that it knows: 30 * 30,
         31 * 31 / 2 and 10 * 40 + 30 * 30 / 2 multiplications are few."""
-        x = torch.zeros(1, 2, 3, dtype=dtype)
+        x = torch.zeros(9, 2, 3, dtype=dtype)
         assert choose_engine("auto", x, periods, sizes) == engine
         assert choose_engine("eager", x, periods, sizes) == "eager"
+
+    @pytest.mark.parametrize(
+        "batch, k, engine",
+        [(1, 25, "cpu"), (1, 26, "eager"), (2, 18, "cpu"), (2, 19, "eager")],
+    )
+    def test_batch(self, batch, k, engine):
+        """With few sequences, products of matrices are slower for longer:
+        there are 900 multiplications for each of 3 groups."""
+        x = torch.zeros(batch, 2, 3)
+        # 3 k k, 2 k k / 2 and k k / 1000 are 4.001 k k, of each sequence.
+        periods, sizes = [1, 2, 1000], [k] * 3
+        expected = 4.001 * k * k * batch <= 2700
+        assert expected == (engine == "cpu")
+        assert choose_engine("auto", x, periods, sizes) == engine
 
     def test_autocast(self):
         """What counts is the dtype of the products."""

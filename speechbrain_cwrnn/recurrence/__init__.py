@@ -106,7 +106,7 @@ def choose_engine(backend="auto", x=None, periods=(), group_sizes=()):
     backend : str
         Name of an engine, or "auto" for the fastest.
     x : torch.Tensor
-        Input of the layer. Without it, only the name is checked.
+        Input of the layer [B, ...]. Without it, only the name is checked.
     periods : sequence of int
         Period of each group.
     group_sizes : sequence of int
@@ -144,16 +144,21 @@ def choose_engine(backend="auto", x=None, periods=(), group_sizes=()):
         return "triton"
     if x.is_cuda and gpu.supports(x.device, dtype, largest):
         return "triton"
-    return "cpu" if runs and _is_small(periods, group_sizes) else "eager"
+    small = runs and _is_small(x.shape[0], periods, group_sizes)
+    return "cpu" if small else "eager"
 
 
-def _is_small(periods, group_sizes):
+def _is_small(batch_size, periods, group_sizes):
     """Whether compiled loops were measured to be faster than products of
-    matrices, here up to 900 multiplications a step: 64 units in 8 groups."""
+    matrices: up to 900 multiplications a step (64 units in 8 groups), or up
+    to as many per group for all sequences (180 units, and one sequence)."""
     senders, cost = sum(group_sizes), 0
     for period, k in zip(periods, group_sizes):
         cost += k * senders / period
         senders -= k
+    # What is compiled must not depend on the size of a batch.
+    if not torch.compiler.is_compiling():
+        cost = min(cost, cost * batch_size / len(group_sizes))
     return cost <= 900 and _compiles()
 
 
