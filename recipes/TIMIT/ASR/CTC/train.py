@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Recipe for recognising phonemes, or words, with CTC.
+
+The model is SpeechBrain's CRDNN: convolutions, recurrent layers of any class,
+and linear layers. The units are phonemes, or pieces of words that are learnt
+from the training set.
+
+To run this recipe, do the following:
+> python train.py hparams/cwrnn.yaml --data_folder /path/to/TIMIT
+> python train.py hparams/cwrnn_bpe.yaml --data_folder /path/to/TIMIT
+
+Without --data_folder, it trains on synthetic speech.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from report import write_report
+from speechbrain.dataio.dataset import DynamicItemDataset
+from speechbrain.utils.distributed import (
+    ddp_all_reduce,
+    if_main_process,
+    run_on_main,
+)
+from timit_prepare import find_data, prepare_timit
+
+from speechbrain_cwrnn.pretrained import save_pretrained
+from speechbrain_cwrnn.recipes import whole_file
+
+
+class ASRBrain(sb.Brain):
+    """Trains with CTC, and decodes greedily."""
+
+    def compute_forward(self, batch, stage):
+        """Log probabilities [B, T, units] and their relative lengths [B]."""
+        wavs, wav_lens = batch.sig
+        wavs, wav_lens = wavs.to(self.device), wav_lens.to(self.device)
+        augment = self.hparams.wav_augment
+        if stage == sb.Stage.TRAIN and augment is not None:
+            wavs, wav_lens = augment(wavs, wav_lens)
+        feats = self.hparams.compute_features(wavs)
+        # Lengths of whole frames, that no rounding makes depend on the batch.
+        hop = self.hparams.hop_length * self.hparams.sample_rate // 1000
+        frames = (wav_lens * wavs.shape[1]).round() // hop + 1
+        lengths = frames / feats.shape[1]
+        feats = self.modules.normalize(feats, lengths)
+        return self.modules.model(feats), lengths
+
+    def compute_objectives(self, predictions, batch, stage):
+        """The CTC loss."""
+        log_probs, lengths = predictions
+        units, unit_lens = batch.units
+        units, unit_lens = units.to(self.device), unit_lens.to(self.device)
+        augment = self.hparams.wav_augment
+        if stage == sb.Stage.TRAIN and augment is not None:
+            units, unit_lens = augment.replicate_multiple_labels(
+                units, unit_lens
+            )
+        loss = self.hparams.compute_cost(log_probs, units, lengths, unit_lens)
+        if stage != sb.Stage.TRAIN:
+            decoded = sb.decoders.ctc_greedy_decode(
+                log_probs, lengths, blank_id=self.hparams.blank_index
+            )
+            decode = self.tokenizer.decode_ids
+            self.error_metrics.append(
+                ids=batch.id,
+                predict=[decode(sequence).split() for sequence in decoded],
+                target=[text.split() for text in batch.text],
+            )
+        return loss
+
+    def on_stage_start(self, stage, epoch=None):
+        """Starts to count errors."""
+        if stage != sb.Stage.TRAIN:
+            self.error_metrics = self.hparams.error_stats()
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Logs, anneals the learning rate, and saves the best model."""
+        name = self.hparams.error_name
+        if stage == sb.Stage.TRAIN:
+            # Each process has a share of the batches.
+            loss = torch.tensor(stage_loss, device=self.device)
+            world = int(ddp_all_reduce(torch.ones_like(loss), SUM))
+            self.train_loss = float(ddp_all_reduce(loss, SUM)) / world
+            return
+        error = float(self.error_metrics.summarize("error_rate"))
+        stats = {"loss": stage_loss, name: error}
+        if stage == sb.Stage.VALID:
+            old_lr, new_lr = self.hparams.lr_annealing(error)
+            sb.nnet.schedulers.update_learning_rate(self.optimizer, new_lr)
+            self.hparams.train_logger.log_stats(
+                stats_meta={"epoch": epoch, "lr": old_lr},
+                train_stats={"loss": self.train_loss},
+                valid_stats=stats,
+            )
+            self.checkpointer.save_and_keep_only(
+                meta={name: error}, min_keys=[name]
+            )
+        else:
+            self.test_error = error
+            self.hparams.train_logger.log_stats(
+                stats_meta={"epoch loaded": self.hparams.epoch_counter.current},
+                test_stats=stats,
+            )
+            if if_main_process():
+                with whole_file(self.hparams.error_file) as path:
+                    with open(path, "w", encoding="utf-8") as file:
+                        self.error_metrics.write_stats(file)
+
+
+SUM = torch.distributed.ReduceOp.SUM
+
+
+def prepare(hparams):
+    """Write the manifests of the data."""
+    data_folder, _ = find_data(
+        hparams["data_folder"],
+        hparams["output_folder"],
+        hparams["num_speakers"],
+    )
+    changed = prepare_timit(
+        data_folder,
+        hparams["train_annotation"],
+        hparams["valid_annotation"],
+        hparams["test_annotation"],
+        phn_set=hparams["phn_set"],
+        skip_prep=hparams["skip_prep"],
+        in_use=bool(hparams["checkpointer"].list_checkpoints()),
+    )
+    if changed:
+        # What it was learnt from is no more.
+        shutil.rmtree(hparams["tokenizer_folder"], ignore_errors=True)
+
+
+def make_tokenizer(hparams):
+    """The tokenizer, which is learnt first where it is one of words."""
+    try:
+        tokenizer = hparams["tokenizer"]()
+    except RuntimeError as error:
+        raise ValueError(
+            f"output_neurons={hparams['output_neurons']}: expected a number "
+            f"of pieces that SentencePiece can find in the words ({error})."
+        ) from error
+    # SpeechBrain's tokenizer has that of SentencePiece in it.
+    return getattr(tokenizer, "sp", tokenizer)
+
+
+def dataio_prep(hparams, tokenizer):
+    """Datasets for training, development and test."""
+
+    @sb.utils.data_pipeline.takes("wav")
+    @sb.utils.data_pipeline.provides("sig")
+    def audio_pipeline(wav):
+        """The signal [samples]."""
+        return sb.dataio.dataio.read_audio(wav)
+
+    @sb.utils.data_pipeline.takes(hparams["target"])
+    @sb.utils.data_pipeline.provides("text", "units")
+    def text_pipeline(text):
+        """The words or phonemes, and the numbers of their units."""
+        yield text
+        yield torch.LongTensor(tokenizer.encode_as_ids(text))
+
+    return [
+        DynamicItemDataset.from_json(
+            hparams[f"{split}_annotation"],
+            dynamic_items=[audio_pipeline, text_pipeline],
+            output_keys=["id", "sig", "text", "units"],
+        ).filtered_sorted(
+            sort_key="duration", reverse=hparams["sorting"] == "descending"
+        )
+        for split in ("train", "valid", "test")
+    ]
+
+
+def main(hparams_file, run_opts, overrides):
+    """Prepare, train, test, and write what came of it."""
+    sb.utils.distributed.ddp_init_group(run_opts)
+    with open(hparams_file, encoding="utf-8") as fin:
+        try:
+            hparams = load_hyperpyyaml(fin, overrides)
+        except OSError as error:
+            # The checkpointer and the logger make their folders right away.
+            raise ValueError(
+                f"output_folder: expected a folder that can be written "
+                f"({error})."
+            ) from error
+    if hparams["sorting"] not in ("ascending", "descending", "random"):
+        raise ValueError(
+            f"sorting={hparams['sorting']}: expected ascending, descending or "
+            f"random."
+        )
+    run_on_main(prepare, args=[hparams])
+    _, corpus = find_data(
+        hparams["data_folder"],
+        hparams["output_folder"],
+        hparams["num_speakers"],
+    )
+    sb.create_experiment_directory(
+        experiment_directory=hparams["output_folder"],
+        hyperparams_to_save=hparams_file,
+        overrides=overrides,
+    )
+    tokenizer = make_tokenizer(hparams)
+    train_data, valid_data, test_data = dataio_prep(hparams, tokenizer)
+    brain = ASRBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    brain.tokenizer = tokenizer
+    brain.fit(
+        hparams["epoch_counter"],
+        train_data,
+        valid_data,
+        train_loader_kwargs={
+            **hparams["dataloader_opts"],
+            "shuffle": hparams["sorting"] == "random",
+        },
+        valid_loader_kwargs=hparams["dataloader_opts"],
+    )
+    name = hparams["error_name"]
+    brain.evaluate(
+        test_data, min_key=name, test_loader_kwargs=hparams["dataloader_opts"]
+    )
+    if not if_main_process():
+        return
+    best = hparams["checkpointer"].find_checkpoint(min_key=name)
+    write_report(
+        hparams["output_folder"],
+        model=hparams["model_name"],
+        parameters=sum(p.numel() for p in hparams["model"].parameters()),
+        corpus=corpus,
+        error=name,
+        valid=f"{best.meta[name]:.2f}",
+        test=f"{brain.test_error:.2f}",
+    )
+    savers = {
+        "normalize": hparams["normalize"]._save,
+        "model": partial(torch.save, hparams["model"].state_dict()),
+    }
+    if hparams["target"] == "wrd":
+        proto = tokenizer.serialized_model_proto()
+        savers["tokenizer"] = lambda path: Path(path).write_bytes(proto)
+    source = save_pretrained(
+        Path(hparams["output_folder"]) / "pretrained",
+        Path(hparams_file).with_name(hparams["inference_file"]),
+        hparams_file,
+        overrides,
+        savers,
+    )
+    print(f"The model, for EncoderASR: {source}")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sb.parse_arguments(sys.argv[1:]))
+    except ValueError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,270 @@
+"""The recipe that recognises phonemes and words, on synthetic speech."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import RECIPES, read_csv, recipe_modules, run_recipe
+
+from speechbrain_cwrnn.phonemes import map_phonemes
+
+RECIPE = RECIPES / "TIMIT" / "ASR" / "CTC"
+SENTENCES = 2
+SMALL = {
+    "cnn_channels": "(8, 16)",
+    "rnn_layers": 1,
+    "rnn_neurons": 48,
+    "dnn_blocks": 1,
+    "dnn_neurons": 48,
+    "dropout": 0,
+    "batch_size": 1,
+    "wav_augment": "null",
+    "lr": 0.005,
+    "annealing_factor": 1,
+}
+
+
+@pytest.fixture
+def recipe():
+    """The modules of the recipe."""
+    with recipe_modules("TIMIT/ASR/CTC", "train") as modules:
+        yield modules
+
+
+@pytest.fixture(scope="session")
+def few(synthetic_timit, tmp_path_factory):
+    """A corpus of a few short sentences, by one speaker.
+
+    They are the same for training, development and test, so that those show
+    whether a model has learnt them by heart.
+    """
+    folder = tmp_path_factory.mktemp("few") / "TIMIT"
+    reader = min(synthetic_timit.glob("TRAIN/DR2/*"))
+    sentences = sorted(
+        reader.glob("S[IX]*.WAV"), key=lambda path: path.stat().st_size
+    )
+    for speaker in ("TRAIN/DR2/MABC0", "TEST/DR1/FAKS0", "TEST/DR1/MDAB0"):
+        (folder / speaker).mkdir(parents=True)
+        for path in sentences[:SENTENCES]:
+            for suffix in (".WAV", ".WRD", ".PHN", ".TXT"):
+                shutil.copy(path.with_suffix(suffix), folder / speaker)
+    shutil.copy(synthetic_timit / "SYNTHETIC.txt", folder)
+    return folder
+
+
+def flags(few, folder, **options):
+    """Options for a small model."""
+    options = {
+        "data_folder": few,
+        "output_folder": folder,
+        **SMALL,
+        **options,
+    }
+    return [
+        str(x) for pair in options.items() for x in (f"--{pair[0]}", pair[1])
+    ]
+
+
+@pytest.mark.parametrize("name", ["cwrnn", "lstm", "ligru", "cwrnn_bpe"])
+def test_learns_by_heart(recipe, few, tmp_path, capsys, name):
+    """A small model does, writes its errors, and can be used afterwards."""
+    from speechbrain.inference import EncoderASR
+
+    folder = tmp_path / "out"
+    options = {"number_of_epochs": 60}
+    if name == "cwrnn_bpe":
+        options["output_neurons"] = 25
+    hparams = RECIPE / "hparams" / f"{name}.yaml"
+    run_recipe(recipe, hparams, *flags(few, folder, **options))
+    (row,) = read_csv(folder / "results.csv")
+    assert float(row["valid"]) == float(row["test"]) < 5
+    log = (folder / "train_log.txt").read_text()
+    errors = [float(e) for e in re.findall(r"valid .ER: (\S+)", log)]
+    assert float(row["valid"]) == pytest.approx(min(errors), abs=0.01)
+    assert len(errors) == 60
+    assert (row["model"], row["corpus"]) == (name, "synthetic speech")
+    assert row["error"] == ("WER" if name == "cwrnn_bpe" else "PER")
+    printed = capsys.readouterr().out
+    assert f"| {name}" in printed and "synthetic speech" in printed
+    assert (folder / "errors_test.txt").read_text().startswith("%WER")
+    assert not list(folder.rglob(".partial*"))
+
+    model = EncoderASR.from_hparams(
+        str(folder / "pretrained"), savedir=str(tmp_path / "saved")
+    )
+    suffix = ".WRD" if name == "cwrnn_bpe" else ".PHN"
+    wrong, count = 0, 0
+    for path in sorted(few.glob("TRAIN/DR2/*/*.WAV")):
+        labels = [
+            line.split()[2]
+            for line in path.with_suffix(suffix).read_text().splitlines()
+        ]
+        if suffix == ".PHN":
+            labels = map_phonemes(labels, 39)
+        heard = model.transcribe_file(str(path)).split()
+        count += len(labels)
+        # As many as were wrong in the recipe, or fewer.
+        wrong += sum(label not in heard for label in labels)
+        assert heard[-1:] == labels[-1:]
+        assert abs(len(heard) - len(labels)) <= 0.05 * len(labels)
+    assert wrong <= 0.05 * count
+
+
+def test_resumes(recipe, few, tmp_path):
+    """A run that was interrupted gives what one without a break gives."""
+    hparams = RECIPE / "hparams" / "cwrnn.yaml"
+    for name, epochs in (("whole", [4]), ("broken", [2, 4])):
+        for number in epochs:
+            options = {"number_of_epochs": number, "sorting": "random"}
+            run_recipe(recipe, hparams, *flags(few, tmp_path / name, **options))
+    logs = [
+        re.findall("epoch: .*", (tmp_path / name / "train_log.txt").read_text())
+        for name in ("whole", "broken")
+    ]
+    assert len(logs[0]) == 4
+    assert logs[0] == logs[1]
+
+
+def test_two_processes(few, tmp_path):
+    """They learn what one does with as large a batch.
+
+    The model has no batch normalisation, which knows no others than its own
+    process on a CPU, and nothing in it sees how much a batch is padded.
+    """
+    options = {
+        **{"cnn_blocks": 0, "dnn_blocks": 0, "time_pooling": False},
+        **{"rnn_bidirectional": False, "number_of_epochs": 5},
+    }
+    script = [str(RECIPE / "train.py"), str(RECIPE / "hparams" / "cwrnn.yaml")]
+    launch = ["-m", "torch.distributed.run", "--standalone"]
+    losses, weights = [], []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        command = [sys.executable]
+        command += [*launch, "--nproc_per_node", "2"] if number == 2 else []
+        command += [*script, "--device", "cpu", "--distributed_backend", "gloo"]
+        command += flags(few, folder, batch_size=2 // number, **options)
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-2000:]
+        assert result.stdout.count("Error rates in percent") == 1
+        log = (folder / "train_log.txt").read_text()
+        losses.append(re.findall(r"epoch: .* loss: .*", log))
+        weights.append(torch.load(folder / "pretrained" / "model.ckpt"))
+    assert len(losses[0]) == 5
+    assert losses[0] == losses[1]
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], atol=1e-4), name
+
+
+def test_lengths(recipe):
+    """They are of as many frames as a signal has by itself."""
+    from speechbrain.dataio.batch import PaddedBatch
+    from speechbrain.lobes.features import Fbank
+    from speechbrain.processing.features import InputNormalization
+
+    normalize = InputNormalization(norm_type="sentence")
+    brain = recipe.train.ASRBrain(
+        modules={"normalize": normalize, "model": torch.nn.Identity()},
+        hparams={
+            "wav_augment": None,
+            "compute_features": Fbank(),
+            "hop_length": 10,
+            "sample_rate": 16000,
+        },
+    )
+    signals = [torch.rand(samples) for samples in (16000, 170, 8081)]
+    batch = PaddedBatch([{"sig": signal} for signal in signals])
+    feats, lengths = brain.compute_forward(batch, recipe.train.sb.Stage.TEST)
+    alone = [Fbank()(signal[None]).shape[1] for signal in signals]
+    assert (lengths * feats.shape[1]).round().tolist() == alone
+
+
+@pytest.mark.parametrize(
+    "sorting, sign", [("ascending", 1), ("descending", -1), ("random", 0)]
+)
+def test_sorting(recipe, few, tmp_path, monkeypatch, sorting, sign):
+    """By duration, or another order in each epoch."""
+
+    class Stopped(Exception):
+        """Instead of training."""
+
+    def fit(brain, counter, train_data, *args, train_loader_kwargs, **kwargs):
+        first, second = (len(item["sig"]) for item in train_data)
+        assert not sign or (second - first) * sign > 0
+        assert train_loader_kwargs["shuffle"] == (not sign)
+        raise Stopped
+
+    monkeypatch.setattr(recipe.train.ASRBrain, "fit", fit)
+    hparams = RECIPE / "hparams" / "cwrnn.yaml"
+    with pytest.raises(Stopped):
+        run_recipe(recipe, hparams, *flags(few, tmp_path, sorting=sorting))
+
+
+def test_phoneme_set(recipe, few, tmp_path):
+    """It is that of the manifests, and of the model."""
+    options = {"number_of_epochs": 1, "phn_set": 60}
+    hparams = RECIPE / "hparams" / "cwrnn.yaml"
+    run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
+    entries = json.loads((tmp_path / "save" / "train.json").read_text())
+    assert all(entry["phn"].startswith("h# ") for entry in entries.values())
+    weights = torch.load(tmp_path / "pretrained" / "model.ckpt")
+    assert len(weights["output.w.weight"]) == 61
+
+
+def test_recurrent_layer_is_the_difference():
+    """Between the recipes for phonemes; and it is the one they name."""
+    lines = {
+        name: (RECIPE / "hparams" / f"{name}.yaml").read_text().splitlines()
+        for name in ("cwrnn", "lstm", "ligru")
+    }
+    for name, kind in (("lstm", "LSTM"), ("ligru", "LiGRU")):
+        new = [line for line in lines[name] if line not in lines["cwrnn"]]
+        assert len(new) == 3
+        assert new[1] == f"model_name: {name}"
+        assert new[2] == f"rnn_class: !name:speechbrain.nnet.RNN.{kind}"
+
+
+class TestBadInput:
+    """One sentence each."""
+
+    @pytest.mark.parametrize(
+        "name, options, message",
+        [
+            ("cwrnn", {"sorting": "up"}, "sorting=up: expected ascending"),
+            ("cwrnn", {"phn_set": 40}, "phn_set=40: expected 60, 48 or 39"),
+            ("cwrnn", {"data_folder": "/nowhere"}, "data_folder=/nowhere"),
+            ("cwrnn", {"output_folder": "/dev/null/x"}, "output_folder: exp"),
+            ("cwrnn_bpe", {"output_neurons": 999}, "output_neurons=999: exp"),
+        ],
+    )
+    def test_options(self, recipe, few, tmp_path, name, options, message):
+        """What was given, and what was expected."""
+        hparams = RECIPE / "hparams" / f"{name}.yaml"
+        with pytest.raises(ValueError, match=message):
+            run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
+
+    def test_other_data_in_the_folder(self, recipe, few, tmp_path):
+        """A model is not trained on with them."""
+        hparams = RECIPE / "hparams" / "cwrnn.yaml"
+        options = {"number_of_epochs": 1}
+        run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
+        before = (tmp_path / "save" / "train.json").read_bytes()
+        with pytest.raises(ValueError, match="trained with other data"):
+            run_recipe(
+                recipe, hparams, *flags(few, tmp_path, **options, phn_set=60)
+            )
+        assert (tmp_path / "save" / "train.json").read_bytes() == before
+
+    def test_stale_tokenizer(self, recipe, few, tmp_path):
+        """It is learnt anew where the words are others."""
+        folder = tmp_path / "save" / "tokenizer"
+        folder.mkdir(parents=True)
+        (folder / "25_unigram.model").write_text("learnt from other words")
+        hparams = RECIPE / "hparams" / "cwrnn_bpe.yaml"
+        options = {"number_of_epochs": 1, "output_neurons": 25}
+        run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
+        assert (tmp_path / "pretrained" / "tokenizer.ckpt").exists()
