@@ -34,7 +34,7 @@ from speechbrain_cwrnn.recurrence import ENGINES, choose_engine
 from speechbrain_cwrnn.signals import hold, take, ticks
 
 
-def make_layers(F, H, groups, backends, device, dtype):
+def make_layers(B, F, H, groups, backends, device, dtype):
     """The layers to compare, by name.
 
     Each is called with x [B, T, F] and returns the output [B, T, H] first.
@@ -49,7 +49,7 @@ def make_layers(F, H, groups, backends, device, dtype):
             layers["per-group nn.RNN"] = PerGroup(net)
         else:
             net.backend = backend
-            x = torch.empty(0, device=device, dtype=dtype)
+            x = torch.empty(B, 0, device=device, dtype=dtype)
             engine = choose_engine(backend, x, net.periods, net.group_sizes)
             layers[f"ClockworkRNN ({engine})"] = net
     layers["nn.RNN"] = torch.nn.RNN(F, H, batch_first=True)
@@ -190,7 +190,7 @@ def machine(device):
 def benchmark(B, T, F, H, args):
     """Rows of the table for one shape."""
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    layers = make_layers(F, H, args.groups, args.backend, device, dtype)
+    layers = make_layers(B, F, H, args.groups, args.backend, device, dtype)
     x = torch.randn(B, T, F).to(device, dtype)
     cotangent = torch.randn(B, T, H).to(device, dtype)
     errors = measure_errors(layers, x, cotangent)

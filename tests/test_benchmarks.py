@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
@@ -48,7 +49,7 @@ def test_per_group():
     """The peer that is a torch.nn.RNN per group computes the same."""
     names = runpy.run_path(str(SPEED))
     layers = names["make_layers"](
-        3, 11, 4, ["eager", "per-group"], "cpu", torch.float64
+        2, 3, 11, 4, ["eager", "per-group"], "cpu", torch.float64
     )
     ours, theirs = layers["ClockworkRNN (eager)"], layers["per-group nn.RNN"]
     weight_ih = ours.weight_ih_l0.split(ours.group_sizes)
@@ -63,6 +64,15 @@ def test_per_group():
             rnn.bias_hh_l0.zero_()
     x = torch.randn(2, 13, 3, dtype=torch.float64)
     assert (theirs(x)[0] - ours(x)[0]).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("B, engine", [(1, "cpu"), (16, "eager")])
+def test_names_the_engine(B, engine):
+    """The one that a batch of this size has, measured or not."""
+    names = runpy.run_path(str(SPEED))
+    sizes = [B, 128, 128, 8]
+    layers = names["make_layers"](*sizes, ["auto"], "cpu", torch.float32)
+    assert f"ClockworkRNN ({engine})" in layers
 
 
 def test_refuses_inexact(tmp_path):
