@@ -1,4 +1,4 @@
-"""What the recipes have in common: sizes, whole files, tables and pictures.
+"""What the recipes have in common: options, whole files, tables and pictures.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from hyperpyyaml import load_hyperpyyaml
 
 STATISTICS = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
 
@@ -39,6 +40,39 @@ def look_up(table, num_params):
             f"give --hidden_size)."
         )
     return table[num_params]
+
+
+def load_hparams(hparams_file, overrides):
+    """The hyperparameters of a recipe.
+
+    Arguments
+    ---------
+    hparams_file : str
+        A YAML file.
+    overrides : str
+        Options that take the place of what is there, as YAML.
+
+    Returns
+    -------
+    dict
+        What HyperPyYAML makes of them.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "train.yaml"
+    >>> _ = path.write_text("size: 3\\ndouble: !ref <size> * 2")
+    >>> load_hparams(path, "size: 4")
+    {'size': 4, 'double': 8}
+    """
+    with open(hparams_file, encoding="utf-8") as fin:
+        try:
+            return load_hyperpyyaml(fin, overrides)
+        except OSError as error:
+            # Checkpointers and loggers make their folders right away.
+            raise ValueError(
+                f"output_folder: expected a folder that can be written "
+                f"({error})."
+            ) from error
 
 
 @contextmanager

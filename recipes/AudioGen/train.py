@@ -19,11 +19,11 @@ import sys
 import speechbrain as sb
 import torch
 from audiogen_prepare import prepare_audiogen
-from hyperpyyaml import load_hyperpyyaml
 from report import write_report
 from tqdm import tqdm
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
+from speechbrain_cwrnn.recipes import load_hparams
 from speechbrain_cwrnn.recurrence import choose_engine
 
 
@@ -136,15 +136,7 @@ def dataio_prep(manifest):
 
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
-    with open(hparams_file, encoding="utf-8") as fin:
-        try:
-            hparams = load_hyperpyyaml(fin, overrides)
-        except OSError as error:
-            # The checkpointer and the logger make their folders right away.
-            raise ValueError(
-                f"output_folder: expected a folder that can be written "
-                f"({error})."
-            ) from error
+    hparams = load_hparams(hparams_file, overrides)
     if hparams["num_seeds"] < 1:
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."

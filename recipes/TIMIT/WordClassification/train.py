@@ -24,7 +24,6 @@ import numpy as np
 import speechbrain as sb
 import torch
 from early_stopping import EarlyStopping
-from hyperpyyaml import load_hyperpyyaml
 from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
@@ -33,6 +32,7 @@ from tqdm import tqdm
 
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.pretrained import save_pretrained
+from speechbrain_cwrnn.recipes import load_hparams
 
 
 class WordBrain(sb.Brain):
@@ -186,15 +186,7 @@ def dataio_prep(hparams):
 
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
-    with open(hparams_file, encoding="utf-8") as fin:
-        try:
-            hparams = load_hyperpyyaml(fin, overrides)
-        except OSError as error:
-            # The checkpointer and the logger make their folders right away.
-            raise ValueError(
-                f"output_folder: expected a folder that can be written "
-                f"({error})."
-            ) from error
+    hparams = load_hparams(hparams_file, overrides)
     if hparams["num_seeds"] < 1:
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from hyperpyyaml import load_hyperpyyaml
 from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import (
@@ -33,7 +32,7 @@ from speechbrain.utils.distributed import (
 from timit_prepare import find_data, prepare_timit
 
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.recipes import whole_file
+from speechbrain_cwrnn.recipes import load_hparams, whole_file
 
 
 class ASRBrain(sb.Brain):
@@ -184,15 +183,7 @@ def dataio_prep(hparams, tokenizer):
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, test, and write what came of it."""
     sb.utils.distributed.ddp_init_group(run_opts)
-    with open(hparams_file, encoding="utf-8") as fin:
-        try:
-            hparams = load_hyperpyyaml(fin, overrides)
-        except OSError as error:
-            # The checkpointer and the logger make their folders right away.
-            raise ValueError(
-                f"output_folder: expected a folder that can be written "
-                f"({error})."
-            ) from error
+    hparams = load_hparams(hparams_file, overrides)
     if hparams["sorting"] not in ("ascending", "descending", "random"):
         raise ValueError(
             f"sorting={hparams['sorting']}: expected ascending, descending or "
