@@ -146,6 +146,12 @@ class TestTraining:
         assert run(tmp_path / "complete", **complete) == first
         assert log.read_text() == before
 
+    def test_hidden_size(self, run, tmp_path):
+        """A size that is not the paper's has its own number of parameters."""
+        (row,) = run(tmp_path, "srn", hidden_size=7, number_of_epochs=1)
+        # 7 x (13 + 7 + 1) in the layer, (7 + 1) x 4 in the output.
+        assert row["num_params"] == "179"
+
     def test_seeds(self, run, tmp_path):
         """A network depends on its own seed, and stops by its own error."""
         options = {"patience": 2, "noise_std": 1, "number_of_epochs": 8}

@@ -233,6 +233,8 @@ def main(hparams_file, run_opts, overrides):
     brain.stopping = stopping.to(brain.device)
     brain.seeds = range(hparams["seed"], hparams["seed"] + networks.num_copies)
     num_params = sum(p[0].numel() for p in networks.parameters())
+    nominal_size = hparams["hidden_sizes"].get(hparams["num_params"])
+    is_nominal = hparams["hidden_size"] == nominal_size
     print(
         f"{networks.num_copies} networks of {num_params} parameters, on "
         f"{brain.device}, {len(train_data)} words to learn from, "
@@ -280,7 +282,8 @@ def main(hparams_file, run_opts, overrides):
     write_report(
         hparams["output_folder"],
         model=hparams["model"],
-        num_params=hparams["num_params"],
+        # The paper's size, where it is one of these.
+        num_params=hparams["num_params"] if is_nominal else num_params,
         corpus=corpus,
         word_groups=group_words(hparams["words"]),
         seeds=brain.seeds,
