@@ -142,11 +142,27 @@ def write_timit(
         place = folder / case(s.split) / case(s.region) / case(s.speaker)
         place.mkdir(parents=True, exist_ok=True)
         wav = place / case(f"{s.name}.wav")
-        if audio == "riff":
+        if audio.startswith("riff"):
             write_riff(wav, s.samples)
+            if audio == "riff of a pipe":
+                content = wav.read_bytes()
+                assert content[36:40] == b"data"
+                size = b"\xff\xff\xff\x7f"
+                wav.write_bytes(content[:40] + size + content[44:])
+            if audio == "riff float":
+                samples = s.samples / 2**15
+                soundfile.write(wav, samples, 16000, "FLOAT", format="WAV")
         else:
             write = write_shorten if audio == "shorten and riff" else None
             (write or write_sphere)(wav, s.samples)
+            if audio == "flac":
+                soundfile.write(wav, s.samples, 16000, format="FLAC")
+            if audio == "sphere without length":
+                content = wav.read_bytes()
+                header = content[:1024].replace(
+                    b"sample_count", b"sample_other"
+                )
+                wav.write_bytes(header + content[1024:])
         if audio.endswith("and riff"):
             write_riff(wav.with_name(f"{wav.name}.wav"), s.samples)
         # TIMIT's phonemes also end a little after the audio.
@@ -293,8 +309,8 @@ def expected_sentences(phn_set):
 def check_word(entry):
     """An example of a word is the whole of it, and nothing else."""
     start, stop = entry["start"], entry["stop"]
-    audio, _ = soundfile.read(entry["wav"], dtype="int16")
-    (level,) = set(audio[start:stop])
+    audio, _ = soundfile.read(entry["wav"])
+    (level,) = set(audio[start:stop] * 2**15)
     assert WORD_OF_LEVEL[level] == (entry["spk_id"], entry["word"])
     assert audio[start - 1] == audio[stop] == 0
     assert entry["duration"] == (stop - start) / 16000
@@ -309,6 +325,10 @@ class TestTrees:
             ("", "", {}),
             ("", "", {"case": str.lower}),
             ("", "", {"audio": "riff"}),
+            ("", "", {"audio": "riff of a pipe"}),
+            ("", "", {"audio": "riff float"}),
+            ("", "", {"audio": "flac"}),
+            ("", "", {"audio": "sphere without length"}),
             ("", "", {"audio": "sphere and riff"}),
             ("", "", {"audio": "sphere and riff", "case": str.lower}),
             ("", "", {"audio": "shorten and riff"}),
@@ -344,8 +364,8 @@ class TestTrees:
         samples = {s.id: s.samples for s in SENTENCES}
         for entries in manifests.values():
             for key, entry in entries.items():
-                audio, _ = soundfile.read(entry["wav"], dtype="int16")
-                np.testing.assert_array_equal(audio, samples[key])
+                audio, _ = soundfile.read(entry["wav"])
+                np.testing.assert_array_equal(audio * 2**15, samples[key])
 
         shutil.rmtree(out)
         assert words(folder) is True
@@ -845,6 +865,7 @@ class TestBadInput:
             ("rate", "SX44.WAV: expected one .* 16000 Hz, got 1 at 8000 Hz"),
             ("stereo", "SX44.WAV: .* 16000 Hz, got 2 at 16000 Hz"),
             ("riff stereo", "SX44.WAV: .* 16000 Hz, got 2 at 16000 Hz"),
+            ("riff truncated", "SX44.WAV is corrupt: .* 3000 .* 2990"),
         ],
     )
     def test_audio(self, refused, either, timit, damage, split, kind, message):
@@ -870,6 +891,9 @@ class TestBadInput:
             write_sphere(path, samples)
         elif kind == "riff stereo":
             write_riff(path, samples)
+        elif kind == "riff truncated":
+            write_riff(path, samples[:, 0])
+            path.write_bytes(path.read_bytes()[:-20])
         refused(f"{path.parent}/{message}", either, timit)
 
     @pytest.mark.parametrize(
@@ -1064,6 +1088,15 @@ class TestBadInput:
         damage(Path(path))
         with pytest.raises(ValueError, match=f"json points to {path}, and"):
             either(timit, skip_prep=skip_prep)
+
+    @pytest.mark.parametrize("name", ["train", "test", "train_options"])
+    def test_damaged_manifest(self, either, out, timit, name):
+        """One that is no JSON is named."""
+        either(timit)
+        path = out / f"{name}.json"
+        path.write_text(path.read_text()[:-3])
+        with pytest.raises(ValueError, match=f"^{path} is damaged .* delete"):
+            either(timit)
 
     @pytest.mark.parametrize("name", ["train", "test"])
     def test_nothing_to_skip(self, refused, either, out, timit, name):

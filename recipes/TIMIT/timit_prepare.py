@@ -12,6 +12,7 @@ import json
 import math
 import random
 import re
+import wave
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -437,11 +438,19 @@ def count_samples(wav):
             f"{wav}: expected one channel at {SAMPLE_RATE} Hz, got "
             f"{info.channels} at {info.samplerate} Hz."
         )
-    told = re.search(rb"sample_count -i (\d+)", header)
-    if is_sphere and told and int(told[1]) != info.frames:
+    told = info.frames
+    if is_sphere:
+        field = re.search(rb"sample_count -i (\d+)", header)
+        told = int(field[1]) if field else told
+    elif info.format == "WAV" and info.subtype.startswith("PCM"):
+        with wave.open(str(wav)) as file:
+            told = file.getnframes()
+        # What a program writes to a pipe is of 1 GiB or more, by its header.
+        told = info.frames if told >= 2**29 else told
+    if told != info.frames:
         raise ValueError(
-            f"{wav} is corrupt: expected {int(told[1])} samples by its "
-            f"header, got {info.frames}."
+            f"{wav} is corrupt: expected {told} samples by its header, got "
+            f"{info.frames}."
         )
     return info.frames
 
@@ -515,7 +524,17 @@ def is_prepared(manifests, options):
     path = options_file(manifests)
     if not all(Path(file).is_file() for file in [*manifests, path]):
         return False
-    return json.loads(path.read_text(encoding="utf-8")) == options
+    return read_json(path) == options
+
+
+def read_json(path):
+    """What is in a file that this module wrote."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it, and it is made anew."
+        ) from error
 
 
 def check_manifests(manifests):
@@ -526,8 +545,7 @@ def check_manifests(manifests):
                 f"skip_prep: expected the manifest {manifest}, and there is "
                 f"none."
             )
-        entries = json.loads(Path(manifest).read_text(encoding="utf-8"))
-        for entry in entries.values():
+        for entry in read_json(manifest).values():
             if not Path(entry["wav"]).is_file():
                 raise ValueError(
                     f"{manifest} points to {entry['wav']}, and there is no "
