@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from hyperpyyaml import load_hyperpyyaml
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 STATISTICS = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
 
@@ -73,6 +74,69 @@ def load_hparams(hparams_file, overrides):
                 f"output_folder: expected a folder that can be written "
                 f"({error})."
             ) from error
+
+
+def refuse_other_options(hparams_file, overrides, output_folder, may_differ):
+    """Raise an error where a folder holds a run with other options.
+
+    What was trained with some would go on with others, and be reported as if
+    it had always had them.
+
+    Arguments
+    ---------
+    hparams_file : str
+        A YAML file.
+    overrides : str
+        Options that take the place of what is there, as YAML.
+    output_folder : str
+        The folder of the run. SpeechBrain keeps the options of the last run in
+        its hyperparams.yaml, with which they are compared.
+    may_differ : list of str
+        Options that do not change what is trained, or only for how long.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> train = folder / "train.yaml"
+    >>> _ = train.write_text("output_folder: a\\nepochs: 1\\nlr: 0.1")
+    >>> _ = (folder / "hyperparams.yaml").write_text(train.read_text())
+    >>> refuse_other_options(train, "epochs: 2", folder, ["epochs"])
+    """
+    path = Path(output_folder) / "hyperparams.yaml"
+    if not path.exists():
+        return
+    yaml = ruamel.yaml.YAML()
+    before = path.read_text(encoding="utf-8")
+    # With the values of before, so has all that refers to them.
+    options = yaml.load(overrides) if overrides else {}
+    values = yaml.load(before)
+    for key in {"output_folder", *may_differ} & values.keys():
+        options[key] = values[key]
+    with open(hparams_file, encoding="utf-8") as file:
+        now = resolve_references(file, options).getvalue()
+    # Options stand before what is made of them, so the first one tells most.
+    _, before = _contents(yaml.compose(before))
+    _, now = _contents(yaml.compose(now))
+    for key in [*now, *before]:
+        if now.get(key) != before.get(key):
+            raise ValueError(
+                f"{output_folder} holds a run with another {key} (see "
+                f"hyperparams.yaml there): expected the same, or another "
+                f"--output_folder."
+            )
+
+
+def _contents(node):
+    """A YAML node as tag and value, without comments."""
+    value = node.value
+    if isinstance(node, ruamel.yaml.MappingNode):
+        value = {key.value: _contents(item) for key, item in value}
+    elif isinstance(node, ruamel.yaml.SequenceNode):
+        value = [_contents(item) for item in value]
+    elif node.tag.endswith(":float"):
+        # Which may be written in several ways.
+        value = ruamel.yaml.YAML(typ="safe").load(value)
+    return node.tag, value
 
 
 @contextmanager

@@ -414,13 +414,13 @@ class TestBadInput:
         assert Path(manifest).read_bytes() == before
         assert prepare(tmp_path / "save") == manifest
 
-    @pytest.mark.parametrize("option", ["--hidden_size", "--num_seeds"])
-    def test_other_size(self, recipe, tmp_path, sines, option):
-        """Nor do networks of another size, or another number of them."""
+    @pytest.mark.parametrize("option", ["hidden_size", "num_seeds", "seed"])
+    def test_other_options(self, recipe, tmp_path, sines, option):
+        """Nor with other options."""
         options = ["--targets", sines, "--output_folder", tmp_path / "out"]
-        options += ["--number_of_epochs", 1, option]
+        options += ["--number_of_epochs", 1, f"--{option}"]
         run(recipe, "cwrnn.yaml", *options, 11)
-        with pytest.raises(ValueError, match="out holds networks of another"):
+        with pytest.raises(ValueError, match=f"a run with another {option} "):
             run(recipe, "cwrnn.yaml", *options, 12)
 
     @pytest.mark.parametrize(

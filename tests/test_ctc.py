@@ -129,6 +129,36 @@ def test_resumes(recipe, few, tmp_path):
     assert logs[0] == logs[1]
 
 
+def test_best_model(recipe, few, tmp_path, monkeypatch):
+    """It is that of the lowest error on the development set, not the last."""
+    from speechbrain.utils.checkpoints import Checkpointer
+    from speechbrain.utils.metric_stats import ErrorRateStats
+
+    errors = iter([30.0, 10.0, 20.0, 70.0])
+    summarize = ErrorRateStats.summarize
+    monkeypatch.setattr(
+        ErrorRateStats,
+        "summarize",
+        lambda self, field=None: next(errors) if field else summarize(self),
+    )
+    models = []
+    save = Checkpointer.save_and_keep_only
+
+    def keep(checkpointer, **kwargs):
+        model = checkpointer.recoverables["model"]
+        models.append({k: v.clone() for k, v in model.state_dict().items()})
+        save(checkpointer, **kwargs)
+
+    monkeypatch.setattr(Checkpointer, "save_and_keep_only", keep)
+    hparams = RECIPE / "hparams" / "cwrnn.yaml"
+    run_recipe(recipe, hparams, *flags(few, tmp_path, number_of_epochs=3))
+    (row,) = read_csv(tmp_path / "results.csv")
+    assert (row["valid"], row["test"]) == ("10.00", "70.00")
+    written = torch.load(tmp_path / "pretrained" / "model.ckpt")
+    for name, value in models[1].items():
+        assert torch.equal(written[name], value), name
+
+
 def test_two_processes(few, tmp_path):
     """They learn what one does with as large a batch.
 
@@ -247,16 +277,21 @@ class TestBadInput:
         with pytest.raises(ValueError, match=message):
             run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
 
-    def test_other_data_in_the_folder(self, recipe, few, tmp_path):
-        """A model is not trained on with them."""
+    def test_another_run_in_the_folder(self, recipe, few, tmp_path):
+        """A model does not go on with other options, nor with other data."""
         hparams = RECIPE / "hparams" / "cwrnn.yaml"
         options = {"number_of_epochs": 1}
         run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
         before = (tmp_path / "save" / "train.json").read_bytes()
-        with pytest.raises(ValueError, match="trained with other data"):
-            run_recipe(
-                recipe, hparams, *flags(few, tmp_path, **options, phn_set=60)
-            )
+        for message, option in {
+            "a run with another phn_set": {"phn_set": 60},
+            "a run with another rnn_neurons": {"rnn_neurons": 64},
+            "trained with other data": {"data_folder": few.parent},
+        }.items():
+            with pytest.raises(ValueError, match=message):
+                run_recipe(
+                    recipe, hparams, *flags(few, tmp_path, **options, **option)
+                )
         assert (tmp_path / "save" / "train.json").read_bytes() == before
 
     def test_stale_tokenizer(self, recipe, few, tmp_path):

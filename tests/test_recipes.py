@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hyperpyyaml import resolve_references
 
 from speechbrain_cwrnn.recipes import (
     look_up,
+    refuse_other_options,
     save_figure,
     summarize,
     whole_file,
@@ -34,6 +36,78 @@ class TestWholeFile:
         save_figure(figure, tmp_path / "picture")
         assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
         assert not plt.fignum_exists(figure.number)
+
+
+class TestOtherOptions:
+    """A folder goes on with the options that it was begun with."""
+
+    TRAIN = """
+seed: 1
+lr: 0.001  # a comment
+periods: [1, 2, 4]
+epochs: 2
+output_folder: out
+layer: !name:torch.nn.RNN
+    hidden_size: 4
+opt_class: !name:torch.optim.SGD
+    lr: !ref <lr>
+counter: !new:collections.Counter
+    limit: !ref <epochs>
+log: !ref <output_folder>/log.txt
+"""
+
+    @pytest.fixture
+    def check(self, tmp_path):
+        """Whether a YAML file and options are taken after others."""
+
+        def check(overrides="", train=self.TRAIN, before="", may_differ=()):
+            path = tmp_path / "train.yaml"
+            path.write_text(self.TRAIN)
+            with open(path) as file:
+                resolved = resolve_references(file, before).getvalue()
+            (tmp_path / "hyperparams.yaml").write_text(f"# made\n{resolved}")
+            path.write_text(train)
+            refuse_other_options(path, overrides, tmp_path, may_differ)
+
+        return check
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"overrides": "lr: 1e-3"},
+            {"overrides": "lr: 0.5", "before": "{lr: 0.5, output_folder: in}"},
+            {"overrides": "output_folder: elsewhere"},
+            {"overrides": "epochs: 9", "may_differ": ["epochs", "backend"]},
+            {"train": TRAIN.replace("a comment", "another")},
+        ],
+    )
+    def test_same(self, check, options):
+        """However it is written, and wherever the folder is."""
+        check(**options)
+
+    @pytest.mark.parametrize(
+        "options, key",
+        [
+            ({"overrides": "lr: 0.01", "may_differ": ["epochs"]}, "lr"),
+            ({"before": "seed: 5"}, "seed"),
+            ({"overrides": "periods: [1, 2, 8]"}, "periods"),
+            ({"train": TRAIN.replace("RNN", "LSTM")}, "layer"),
+            ({"train": TRAIN.replace("_size: 4", "_size: 5")}, "layer"),
+            ({"train": TRAIN.replace("seed: 1", "")}, "seed"),
+            ({"train": TRAIN + "added: 1"}, "added"),
+        ],
+    )
+    def test_other(self, check, tmp_path, options, key):
+        """The sentence names the folder and the first that is another."""
+        with pytest.raises(
+            ValueError, match=f"^{tmp_path} holds a run with another {key} "
+        ):
+            check(**options)
+
+    def test_none_yet(self, tmp_path):
+        """In an empty folder there is nothing to go on with."""
+        refuse_other_options(tmp_path / "train.yaml", "", tmp_path, [])
 
 
 @pytest.mark.filterwarnings("error")

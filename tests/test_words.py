@@ -168,15 +168,16 @@ class TestTraining:
                 )
 
     def test_divergence(self, run, tmp_path, capsys):
-        """It is counted, and leaves a table and no box plot."""
+        """It is counted, and leaves a table and an empty box plot."""
         rows = run(tmp_path, lr=1e38, num_seeds=2, number_of_epochs=12)
         assert [row["diverged"] for row in rows] == ["1", "1"]
         # None has ever got better, so training stops when patience is over.
         assert [row["epochs"] for row in rows] == ["5", "5"]
         log = (tmp_path / "train_log.txt").read_text()
         assert len(log.splitlines()) == 5
-        assert not (tmp_path / "errors.png").exists()
-        assert "|        2 |        2 |    - |" in capsys.readouterr().out
+        assert (tmp_path / "errors.png").exists()
+        printed = capsys.readouterr().out
+        assert "|        2 |        2 |    - |" in printed
 
 
 class TestProtocol:
@@ -374,8 +375,15 @@ class TestEarlyStopping:
 class TestReport:
     """Tables and pictures of several runs."""
 
-    def write(self, recipe, folder, model, num_params, errors, words=25):
-        """Results of a run with some errors, in twentieths."""
+    def write(
+        self, recipe, folder, model, num_params, errors, words=25, num_test=2
+    ):
+        """Results of a run with some errors, in twentieths.
+
+        What is no number has diverged.
+        """
+        diverged = np.isnan(errors)
+        errors = np.nan_to_num(errors, nan=20).astype(int)
         folder.mkdir()
         groups = np.array_split([f"w{n}" for n in range(words)], 5)
         predicted = np.zeros((len(errors), 20), dtype=int)
@@ -389,10 +397,12 @@ class TestReport:
             corpus="made up",
             word_groups=[list(map(str, group)) for group in groups],
             seeds=range(len(errors)),
-            epochs=[9] * len(errors),
-            train_losses=np.full(len(errors), 0.5),
-            train_errors=np.full(len(errors), 0.25),
-            test_errors=np.array(errors) / 20,
+            num_train=5,
+            num_test=num_test,
+            epochs=np.where(diverged, 100, 9),
+            train_losses=np.where(diverged, np.nan, 0.5),
+            train_errors=np.where(diverged, 1, 0.25),
+            test_errors=errors / 20,
             words_heard=[0] * 20,
             words_predicted=predicted,
         )
@@ -400,32 +410,41 @@ class TestReport:
 
     def test_table(self, recipe, tmp_path, capsys):
         """One row per run, with the paper's numbers for its 25 words."""
+        nan = np.nan
+        errors = [4, 6, 8, nan, nan, nan, nan]
         files = [
-            self.write(recipe, tmp_path / "a", "lstm", 2500, [4, 6, 8]),
+            self.write(recipe, tmp_path / "a", "lstm", 2500, errors),
             self.write(recipe, tmp_path / "b", "cwrnn", 2500, [5]),
             self.write(recipe, tmp_path / "c", "srn", 500, [5], words=15),
+            self.write(recipe, tmp_path / "d", "cwrnn", 2500, [7]),
+            self.write(recipe, tmp_path / "e", "cwrnn", 2500, [8], num_test=3),
+            self.write(recipe, tmp_path / "f", "srn", 1000, [nan]),
         ]
         printed = capsys.readouterr().out
         assert " | w0 for w1 (12); w0 for w2 (3) |" in printed
         assert "| w0, w1, w2, w3, w4      |      25.0 |        5.0 |" in printed
         recipe.report.print_runs(files)
-        rows = capsys.readouterr().out.splitlines()[3:]
-        assert [row.split("|")[1].strip() for row in rows] == [
-            "srn 500",
-            "cwrnn 2500",
-            "lstm 2500",
+        table = capsys.readouterr().out.splitlines()[3:]
+        cells = [[c.strip() for c in line.split("|")[1:-1]] for line in table]
+        # Of the statistics only the number, the diverged and the mean.
+        assert [", ".join([*row[:6], *row[10:]]) for row in cells] == [
+            "srn 500, made up, 15 x (5 + 2), 1, 0, 25.0, 25.0, 9, -",
+            "srn 1000, made up, 25 x (5 + 2), 1, 1, -, -, -, 74 [70, 78]",
+            "cwrnn 2500, made up, 25 x (5 + 2), 2, 0, 30.0, 25.0, 9, "
+            "28 [24, 30]",
+            "cwrnn 2500, made up, 25 x (5 + 3), 1, 0, 40.0, 25.0, 9, "
+            "28 [24, 30]",
+            "lstm 2500, made up, 25 x (5 + 2), 7, 4, 30.0, 25.0, 9, "
+            "43 [38, 48.5]",
         ]
-        cells = [[cell.strip() for cell in row.split("|")] for row in rows]
-        assert cells[2][6:11] == ["30.0", "10.0", "30.0", "25.0", "35.0"]
-        assert cells[2][11:14] == ["25.0", "9", "43 [38, 48.5]"]
-        assert cells[1][13] == "28 [24, 30]"
-        assert cells[0][13] == "-"
+        assert cells[4][5:10] == ["30.0", "10.0", "30.0", "25.0", "35.0"]
 
     def test_boxes(self, recipe, tmp_path, monkeypatch):
         """Ours and the paper's, side by side."""
         files = [
             self.write(recipe, tmp_path / "a", "lstm", 2500, [4, 6, 8]),
             self.write(recipe, tmp_path / "b", "cwrnn", 500, [5], words=10),
+            self.write(recipe, tmp_path / "c", "srn", 500, [np.nan], words=10),
         ]
         drawn = {}
         monkeypatch.setattr(
@@ -435,14 +454,15 @@ class TestReport:
         )
         recipe.report.draw_errors("errors.png", files)
         labels = [text.get_text() for text in drawn["axes"].get_xticklabels()]
-        assert labels == ["cwrnn\n500", "lstm\n2500", "the\npaper"]
+        lost = "srn\n500\nall\ndiverged"
+        assert labels == ["cwrnn\n500", lost, "lstm\n2500", "the\npaper"]
         assert drawn["axes"].get_title() == "made up"
         medians = [
             line.get_ydata()[0]
             for line in drawn["axes"].lines
             if line.get_color() == "C1"
         ]
-        assert medians == pytest.approx([25, 30, 43])
+        assert medians == pytest.approx([25, np.nan, 30, 43], nan_ok=True)
 
 
 class TestBadInput:
@@ -464,12 +484,27 @@ class TestBadInput:
             run(tmp_path, **options)
         assert not list(tmp_path.rglob("*.json"))
 
-    def test_other_networks_in_the_folder(self, run, tmp_path):
-        """They are not overwritten: neither of another size, nor for others."""
+    def test_other_options_in_the_folder(self, run, tmp_path):
+        """What is there is not overwritten, nor reported as something else."""
+        run(tmp_path, number_of_epochs=1)
+        before = (tmp_path / "results.csv").read_bytes()
+        for option, value in {
+            "num_params": 500,
+            "seed": 7,
+            "patience": 9,
+            "data_seed": 1,
+            "words": "[making, walking]",
+        }.items():
+            with pytest.raises(
+                ValueError, match=f"a run with another {option}"
+            ):
+                run(tmp_path, **{option: value})
+        assert (tmp_path / "results.csv").read_bytes() == before
+
+    def test_other_data_in_the_folder(self, run, synthetic_timit, tmp_path):
+        """Nor does training go on with them."""
         run(tmp_path, number_of_epochs=1)
         before = (tmp_path / "save" / "train.json").read_bytes()
-        with pytest.raises(ValueError, match="another size or number"):
-            run(tmp_path, num_params=500)
         with pytest.raises(ValueError, match="trained with other data"):
-            run(tmp_path, data_seed=1)
+            run(tmp_path, data_folder=synthetic_timit.parent)
         assert (tmp_path / "save" / "train.json").read_bytes() == before

@@ -23,7 +23,7 @@ from report import write_report
 from tqdm import tqdm
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
-from speechbrain_cwrnn.recipes import load_hparams
+from speechbrain_cwrnn.recipes import load_hparams, refuse_other_options
 from speechbrain_cwrnn.recurrence import choose_engine
 
 
@@ -35,15 +35,7 @@ class GeneratorBrain(sb.Brain):
 
     def on_fit_start(self):
         """Resumes from the last checkpoint and shows the progress so far."""
-        try:
-            super().on_fit_start()
-        except RuntimeError as error:
-            if "size mismatch" not in str(error):
-                raise
-            raise ValueError(
-                f"{self.hparams.output_folder} holds networks of another size "
-                f"or number: expected another --output_folder."
-            ) from error
+        super().on_fit_start()
         done = self.hparams.epoch_counter.current
         self.progress = tqdm(
             total=self.hparams.number_of_epochs,
@@ -140,6 +132,12 @@ def main(hparams_file, run_opts, overrides):
     if hparams["num_seeds"] < 1:
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."
+        )
+    if hparams["checkpointer"].list_checkpoints():
+        may_differ = ["audio", "targets", "backend", "number_of_epochs"]
+        may_differ += ["checkpoint_interval"]
+        refuse_other_options(
+            hparams_file, overrides, hparams["output_folder"], may_differ
         )
     manifest = prepare_audiogen(
         hparams["save_folder"],

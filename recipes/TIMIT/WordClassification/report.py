@@ -12,6 +12,7 @@ Authors
 import argparse
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -56,6 +57,8 @@ def write_report(
     num_params,
     corpus,
     word_groups,
+    num_train,
+    num_test,
     seeds,
     epochs,
     train_losses,
@@ -82,6 +85,10 @@ def write_report(
         Where the words come from.
     word_groups : list
         Lists of words.
+    num_train : int
+        Examples of each word to learn from.
+    num_test : int
+        Examples of each word in the test.
     seeds : list
         Of each network [N].
     epochs : list
@@ -100,9 +107,10 @@ def write_report(
     folder = Path(folder)
     words = [word for group in word_groups for word in group]
     diverged = ~np.isfinite(train_losses)
-    columns = ["model", "num_params", "corpus", "words", "seed", "epochs"]
-    columns += ["train_loss", "train_error", "test_error", "diverged"]
-    head = [model, num_params, corpus, len(words)]
+    columns = ["model", "num_params", "corpus", "words", "num_train"]
+    columns += ["num_test", "seed", "epochs", "train_loss", "train_error"]
+    columns += ["test_error", "diverged"]
+    head = [model, num_params, corpus, len(words), num_train, num_test]
     write_csv(
         folder / "results.csv",
         columns,
@@ -134,8 +142,7 @@ def write_report(
     )
     title = f"{model}, {num_params} parameters, {corpus}"
     draw_confusions(folder / "confusions.png", title, word_groups, counts)
-    if not diverged.all():
-        draw_errors(folder / "errors.png", [folder / "results.csv"])
+    draw_errors(folder / "errors.png", [folder / "results.csv"])
     print_groups(word_groups, words, counts, confused)
     print_runs([folder / "results.csv"])
     print(
@@ -180,23 +187,40 @@ def print_groups(word_groups, words, counts, confused):
     print()
 
 
+class Task(NamedTuple):
+    """What the networks of a run learnt: runs of the same make one row."""
+
+    num_params: int
+    model: str
+    corpus: str
+    words: int
+    num_train: int
+    num_test: int
+
+    @property
+    def paper(self):
+        """The quartiles that the paper has for this; None where it has not."""
+        known = self.words == PAPER_WORDS
+        return PAPER.get((self.model, self.num_params)) if known else None
+
+
 def read_runs(files):
-    """For each kind of network, the rows of its results.csv."""
+    """For each task, the rows of the results.csv that are of it."""
     runs = {}
     for path in files:
         with open(path, encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        first = rows[0]
-        key = first["model"], int(first["num_params"]), first["corpus"]
-        runs.setdefault((*key, int(first["words"])), []).extend(rows)
-    return dict(sorted(runs.items(), key=lambda run: (run[0][1], run[0][0])))
+            for row in csv.DictReader(file):
+                kinds = Task.__annotations__.items()
+                task = Task(*(kind(row[name]) for name, kind in kinds))
+                runs.setdefault(task, []).append(row)
+    return dict(sorted(runs.items()))
 
 
-def test_errors(rows):
-    """Test errors in percent [N], NaN where a network diverged."""
+def percentages(rows, column):
+    """Errors in percent [N], NaN where a network diverged."""
     return np.array(
         [
-            np.nan if row["diverged"] == "1" else 100 * float(row["test_error"])
+            np.nan if row["diverged"] == "1" else 100 * float(row[column])
             for row in rows
         ]
     )
@@ -205,16 +229,26 @@ def test_errors(rows):
 def print_runs(files):
     """Print the test errors of several runs as one table."""
     table = []
-    for (model, num_params, corpus, words), rows in read_runs(files).items():
-        low, median, high = PAPER.get((model, num_params), (None,) * 3)
-        paper = f"{median} [{low}, {high}]" if median else "-"
-        epochs = np.median([int(row["epochs"]) for row in rows])
-        train = 100 * np.mean([float(row["train_error"]) for row in rows])
-        statistics = summarize(test_errors(rows), decimals=1)
-        table.append([f"{model} {num_params}", corpus, str(words)])
-        table[-1] += [*statistics, f"{train:.1f}", f"{epochs:g}"]
-        table[-1].append(paper if words == PAPER_WORDS else "-")
-    columns = ["network", "corpus", "words", *STATISTICS, "training"]
+    for task, rows in read_runs(files).items():
+        examples = f"{task.words} x ({task.num_train} + {task.num_test})"
+        train = percentages(rows, "train_error")
+        alive = ~np.isnan(train)
+        epochs = np.array([int(row["epochs"]) for row in rows])[alive]
+        learning = ["-", "-"]
+        if alive.any():
+            learning = [f"{train[alive].mean():.1f}", f"{np.median(epochs):g}"]
+        paper = "{1} [{0}, {2}]".format(*task.paper) if task.paper else "-"
+        table.append(
+            [
+                f"{task.model} {task.num_params}",
+                task.corpus,
+                examples,
+                *summarize(percentages(rows, "test_error"), decimals=1),
+                *learning,
+                paper,
+            ]
+        )
+    columns = ["network", "corpus", "examples", *STATISTICS, "training"]
     columns += ["epochs", "the paper's median"]
     print(
         "Test error in percent (and the mean error on the words of training):"
@@ -226,19 +260,16 @@ def draw_errors(path, files):
     """A box plot of the test errors, like Figure 4 of the paper."""
     boxes, colours, ticks = [], [], []
     runs = read_runs(files)
-    for (model, num_params, _, words), rows in runs.items():
-        errors = test_errors(rows)
+    for task, rows in runs.items():
+        errors = percentages(rows, "test_error")
         errors = errors[~np.isnan(errors)]
-        if not len(errors):
-            continue
-        (box,) = matplotlib.cbook.boxplot_stats(errors)
-        boxes.append(box)
+        boxes += matplotlib.cbook.boxplot_stats(errors)
         colours.append("C0")
-        ticks.append(f"{model}\n{num_params}")
-        paper = PAPER.get((model, num_params))
-        if paper and words == PAPER_WORDS:
-            quartiles = dict(zip(("q1", "med", "q3"), paper))
-            ends = {"whislo": paper[0], "whishi": paper[2]}
+        note = "" if len(errors) else "\nall\ndiverged"
+        ticks.append(f"{task.model}\n{task.num_params}{note}")
+        if task.paper:
+            quartiles = dict(zip(("q1", "med", "q3"), task.paper))
+            ends = {"whislo": task.paper[0], "whishi": task.paper[2]}
             boxes.append({**quartiles, **ends, "fliers": []})
             colours.append("0.7")
             ticks.append("the\npaper")
@@ -250,7 +281,7 @@ def draw_errors(path, files):
     axes.set_ylim(bottom=0)
     axes.set_ylabel("test error in %")
     axes.grid(axis="y", alpha=0.4)
-    axes.set_title(", ".join(sorted({corpus for _, _, corpus, _ in runs})))
+    axes.set_title(", ".join(sorted({task.corpus for task in runs})))
     save_figure(figure, path)
 
 

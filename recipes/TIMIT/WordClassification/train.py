@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.recipes import load_hparams
+from speechbrain_cwrnn.recipes import load_hparams, refuse_other_options
 
 
 class WordBrain(sb.Brain):
@@ -44,15 +44,7 @@ class WordBrain(sb.Brain):
 
     def on_fit_start(self):
         """Resumes from the last checkpoint and shows the progress so far."""
-        try:
-            super().on_fit_start()
-        except RuntimeError as error:
-            if "size mismatch" not in str(error):
-                raise
-            raise ValueError(
-                f"{self.hparams.output_folder} holds networks of another size "
-                f"or number: expected another --output_folder."
-            ) from error
+        super().on_fit_start()
         self.finish_if_through()
         self.progress = tqdm(
             initial=self.hparams.epoch_counter.current,
@@ -191,6 +183,12 @@ def main(hparams_file, run_opts, overrides):
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."
         )
+    in_use = bool(hparams["checkpointer"].list_checkpoints())
+    if in_use:
+        may_differ = ["data_folder", "skip_prep", "backend", "number_of_epochs"]
+        refuse_other_options(
+            hparams_file, overrides, hparams["output_folder"], may_differ
+        )
     data_folder, corpus = find_data(
         hparams["data_folder"],
         hparams["output_folder"],
@@ -205,7 +203,7 @@ def main(hparams_file, run_opts, overrides):
         num_test=hparams["num_test"],
         seed=hparams["data_seed"],
         skip_prep=hparams["skip_prep"],
-        in_use=bool(hparams["checkpointer"].list_checkpoints()),
+        in_use=in_use,
     )
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
@@ -286,6 +284,8 @@ def main(hparams_file, run_opts, overrides):
         num_params=hparams["num_params"] if is_nominal else num_params,
         corpus=corpus,
         word_groups=group_words(hparams["words"]),
+        num_train=hparams["num_train"],
+        num_test=hparams["num_test"],
         seeds=brain.seeds,
         epochs=stopping.last_epoch.tolist(),
         train_losses=train_losses,

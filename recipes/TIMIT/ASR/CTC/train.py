@@ -32,7 +32,11 @@ from speechbrain.utils.distributed import (
 from timit_prepare import find_data, prepare_timit
 
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.recipes import load_hparams, whole_file
+from speechbrain_cwrnn.recipes import (
+    load_hparams,
+    refuse_other_options,
+    whole_file,
+)
 
 
 class ASRBrain(sb.Brain):
@@ -188,6 +192,12 @@ def main(hparams_file, run_opts, overrides):
         raise ValueError(
             f"sorting={hparams['sorting']}: expected ascending, descending or "
             f"random."
+        )
+    if hparams["checkpointer"].list_checkpoints():
+        may_differ = ["data_folder", "skip_prep", "batch_size", "num_workers"]
+        may_differ += ["number_of_epochs"]
+        refuse_other_options(
+            hparams_file, overrides, hparams["output_folder"], may_differ
         )
     run_on_main(prepare, args=[hparams])
     _, corpus = find_data(
