@@ -6,6 +6,7 @@ Authors
 
 import os
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,21 @@ def load_hparams(hparams_file, overrides):
     >>> load_hparams(path, "size: 4")
     {'size': 4, 'double': 8}
     """
+    yaml = ruamel.yaml.YAML()
+    tree = yaml.load(Path(hparams_file).read_text(encoding="utf-8"))
+    for key, value in (yaml.load(overrides) if overrides else {}).items():
+        if key not in tree:
+            known = get_close_matches(key, tree) or tree
+            raise ValueError(f"--{key}: expected {' or '.join(known)}.")
+        # HyperPyYAML merges mappings, and would lose the tag of the new one.
+        kinds = {
+            (type(v), str(getattr(v, "tag", ""))) for v in (tree[key], value)
+        }
+        if isinstance(value, dict) and len(kinds) > 1:
+            raise ValueError(
+                f"--{key}: expected other values for what is there (another "
+                f"class with arguments needs a YAML file of your own)."
+            )
     with open(hparams_file, encoding="utf-8") as fin:
         try:
             return load_hyperpyyaml(fin, overrides)
@@ -92,7 +108,7 @@ def refuse_other_options(hparams_file, overrides, output_folder, may_differ):
         The folder of the run. SpeechBrain keeps the options of the last run in
         its hyperparams.yaml, with which they are compared.
     may_differ : list of str
-        Options that do not change what is trained, or only for how long.
+        Options that a user may want to change on the way.
 
     Example
     -------
@@ -104,7 +120,10 @@ def refuse_other_options(hparams_file, overrides, output_folder, may_differ):
     """
     path = Path(output_folder) / "hyperparams.yaml"
     if not path.exists():
-        return
+        raise ValueError(
+            f"{output_folder} holds a run without its hyperparams.yaml: "
+            f"expected another --output_folder."
+        )
     yaml = ruamel.yaml.YAML()
     before = path.read_text(encoding="utf-8")
     # With the values of before, so has all that refers to them.
@@ -133,9 +152,9 @@ def _contents(node):
         value = {key.value: _contents(item) for key, item in value}
     elif isinstance(node, ruamel.yaml.SequenceNode):
         value = [_contents(item) for item in value]
-    elif node.tag.endswith(":float"):
-        # Which may be written in several ways.
-        value = ruamel.yaml.YAML(typ="safe").load(value)
+    elif node.tag.endswith((":int", ":float")):
+        # A number may be written in several ways.
+        return "number", ruamel.yaml.YAML(typ="safe").load(value)
     return node.tag, value
 
 

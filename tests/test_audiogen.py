@@ -108,6 +108,12 @@ class TestTraining:
             f"target{n}" for n in range(1, 6)
         ]
 
+    def test_debugging(self, recipe, tmp_path, sines):
+        """It leaves no results, and disturbs none."""
+        options = ["--targets", sines, "--output_folder", tmp_path, "--debug"]
+        run(recipe, "cwrnn.yaml", *options)
+        assert not (tmp_path / "results.csv").exists()
+
     def test_resumes(self, recipe, sines, tmp_path):
         """A run that was interrupted gives what one without a break gives."""
         options = ["--targets", sines, "--hidden_size", 9]
@@ -428,6 +434,8 @@ class TestBadInput:
         [
             (["--num_params", 42], "num_params=42: expected one of .100, 250"),
             (["--num_seeds", 0], "num_seeds=0: expected at least 1"),
+            (["--num_seeds", "two"], "num_seeds=two: expected at least 1"),
+            (["--num_seed", 2], "--num_seed: expected num_seeds"),
             (["--backend", "gpu"], "backend='gpu': expected one of"),
         ],
     )

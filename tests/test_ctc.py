@@ -129,6 +129,14 @@ def test_resumes(recipe, few, tmp_path):
     assert logs[0] == logs[1]
 
 
+def test_debugging(recipe, few, tmp_path):
+    """It leaves no results, and disturbs none."""
+    hparams = RECIPE / "hparams" / "cwrnn.yaml"
+    run_recipe(recipe, hparams, *flags(few, tmp_path), "--debug")
+    for name in ("results.csv", "errors_test.txt", "pretrained"):
+        assert not (tmp_path / name).exists()
+
+
 def test_best_model(recipe, few, tmp_path, monkeypatch):
     """It is that of the lowest error on the development set, not the last."""
     from speechbrain.utils.checkpoints import Checkpointer
@@ -293,6 +301,23 @@ class TestBadInput:
                     recipe, hparams, *flags(few, tmp_path, **options, **option)
                 )
         assert (tmp_path / "save" / "train.json").read_bytes() == before
+
+    def test_moved_data(self, recipe, few, tmp_path):
+        """Training goes on with them, and with the same tokenizer."""
+        data, moved = tmp_path / "data", tmp_path / "moved"
+        shutil.copytree(few, data)
+        hparams = RECIPE / "hparams" / "cwrnn_bpe.yaml"
+        options = {"output_neurons": 25, "number_of_epochs": 1}
+        folder = tmp_path / "out"
+        run_recipe(recipe, hparams, *flags(data, folder, **options))
+        (model,) = folder.glob("save/tokenizer/*.model")
+        before = model.stat().st_mtime_ns
+        data.rename(moved)
+        options["number_of_epochs"] = 2
+        run_recipe(recipe, hparams, *flags(moved, folder, **options))
+        assert model.stat().st_mtime_ns == before
+        log = (folder / "train_log.txt").read_text()
+        assert re.findall(r"epoch: (\d)", log) == ["1", "2"]
 
     def test_stale_tokenizer(self, recipe, few, tmp_path):
         """It is learnt anew where the words are others."""

@@ -1,10 +1,14 @@
 """What the recipes have in common."""
 
+from collections import deque
+from functools import partial
+
 import numpy as np
 import pytest
 from hyperpyyaml import resolve_references
 
 from speechbrain_cwrnn.recipes import (
+    load_hparams,
     look_up,
     refuse_other_options,
     save_figure,
@@ -76,6 +80,7 @@ log: !ref <output_folder>/log.txt
         [
             {},
             {"overrides": "lr: 1e-3"},
+            {"overrides": "epochs: 2.0"},
             {"overrides": "lr: 0.5", "before": "{lr: 0.5, output_folder: in}"},
             {"overrides": "output_folder: elsewhere"},
             {"overrides": "epochs: 9", "may_differ": ["epochs", "backend"]},
@@ -105,9 +110,53 @@ log: !ref <output_folder>/log.txt
         ):
             check(**options)
 
-    def test_none_yet(self, tmp_path):
-        """In an empty folder there is nothing to go on with."""
-        refuse_other_options(tmp_path / "train.yaml", "", tmp_path, [])
+    def test_lost(self, tmp_path):
+        """Without the old options, nobody knows."""
+        with pytest.raises(ValueError, match=f"^{tmp_path} .* without its hyp"):
+            refuse_other_options(tmp_path / "train.yaml", "", tmp_path, [])
+
+
+class TestOverrides:
+    """Options that HyperPyYAML would not tell from a bug, or not notice."""
+
+    TRAIN = """
+lr: 0.1
+counter: !new:collections.Counter
+    a: 1
+words: [a, b]
+"""
+
+    @pytest.fixture
+    def load(self, tmp_path):
+        """Loads with options."""
+        path = tmp_path / "train.yaml"
+        path.write_text(self.TRAIN)
+        return partial(load_hparams, path)
+
+    def test_taken(self, load):
+        """Values, and arguments of the same class or another without any."""
+        assert load("")["counter"] == {"a": 1}
+        assert load("counter: !new:collections.Counter {a: 2}") == {
+            "lr": 0.1,
+            "counter": {"a": 2},
+            "words": ["a", "b"],
+        }
+        assert load("{words: [c], lr: 1}")["words"] == ["c"]
+        assert type(load("counter: !new:collections.deque")["counter"]) is deque
+
+    @pytest.mark.parametrize(
+        "overrides, message",
+        [
+            ("countr: 1", "--countr: expected counter\\.$"),
+            ("seeds: 1", "--seeds: expected lr or counter or words\\.$"),
+            ("counter: !new:dict {a: 2}", "--counter: expected other values"),
+            ("lr: {a: 2}", "--lr: expected other values for what is there"),
+        ],
+    )
+    def test_refused(self, load, overrides, message):
+        """An unknown one, and another class, whose arguments would merge."""
+        with pytest.raises(ValueError, match=message):
+            load(overrides)
 
 
 @pytest.mark.filterwarnings("error")

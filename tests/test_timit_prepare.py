@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,6 +135,13 @@ def write_shorten(path, samples):
     path.write_bytes(header.encode().ljust(1024) + b"ajkg\x02\xfb" * 100)
 
 
+RIFF_KINDS = {
+    "riff float": {"subtype": "FLOAT"},
+    "riff extensible": {"format": "WAVEX"},
+    "riff big-endian": {"endian": "BIG"},
+}
+
+
 def write_timit(
     folder, case=str.upper, audio="sphere", newline="\n", macos=False
 ):
@@ -149,9 +157,9 @@ def write_timit(
                 assert content[36:40] == b"data"
                 size = b"\xff\xff\xff\x7f"
                 wav.write_bytes(content[:40] + size + content[44:])
-            if audio == "riff float":
-                samples = s.samples / 2**15
-                soundfile.write(wav, samples, 16000, "FLOAT", format="WAV")
+            if audio in RIFF_KINDS:
+                kind = {"format": "WAV", **RIFF_KINDS[audio]}
+                soundfile.write(wav, s.samples / 2**15, 16000, **kind)
         else:
             write = write_shorten if audio == "shorten and riff" else None
             (write or write_sphere)(wav, s.samples)
@@ -326,7 +334,7 @@ class TestTrees:
             ("", "", {"case": str.lower}),
             ("", "", {"audio": "riff"}),
             ("", "", {"audio": "riff of a pipe"}),
-            ("", "", {"audio": "riff float"}),
+            *(("", "", {"audio": kind}) for kind in RIFF_KINDS),
             ("", "", {"audio": "flac"}),
             ("", "", {"audio": "sphere without length"}),
             ("", "", {"audio": "sphere and riff"}),
@@ -435,13 +443,17 @@ class TestTrees:
             (linked / "SYNTHETIC.txt").touch()
         corpus = prepare.find_data(str(linked), "unused", 40)
         assert corpus == (str(linked), name)
+        above = linked.parent
+        name = name if marker else above.name
+        assert prepare.find_data(above, "unused", 40) == (str(above), name)
 
     def test_no_corpus(self, prepare, tmp_path, monkeypatch, capsys):
         """Speech is synthesised in the output folder, which is told."""
 
         def synthesize_timit(folder, num_speakers):
             assert num_speakers == 41
-            folder.mkdir()
+            (folder / "TRAIN" / "DR1").mkdir(parents=True)
+            (folder / "TEST" / "DR1").mkdir(parents=True)
             (folder / "SYNTHETIC.txt").touch()
 
         module = SimpleNamespace(synthesize_timit=synthesize_timit)
@@ -717,28 +729,44 @@ class TestRewriting:
         assert either(timit) is True
         assert read(out) == manifests
 
-    def test_skipped(self, either, out, timit):
-        """Manifests are used as they are, whatever the options."""
-        either(timit)
-        before = state(out)
-        other = timit.parent / "not_there"
-        assert either(other, skip_prep=True) is False
-        assert state(out) == before
-
     def test_in_use(self, either, out, timit):
         """Not where something was trained with what would be replaced."""
         either(timit)
         before = state(out)
         assert either(timit, in_use=True) is False
-        options = {**either.other, "in_use": True}
-        assert either(timit, skip_prep=True, **options) is False
         message = (
             f"^{out} holds what was trained with other data: expected another "
             f"--output_folder"
         )
         with pytest.raises(ValueError, match=message):
-            either(timit, **options)
+            either(timit, **either.other, in_use=True)
         assert state(out) == before
+        (out / "train.json").unlink()
+        with pytest.raises(ValueError, match=message):
+            either(timit, in_use=True)
+
+    @pytest.mark.parametrize("change", ["", "kept", "other"])
+    def test_moved_in_use(self, either, out, linked, damage, change):
+        """Data may move, if they are the same, and the old are no more."""
+        either(linked)
+        manifests = read(out)
+        move = linked.rename
+        if change == "kept":
+            move = partial(shutil.copytree, linked)
+        moved = Path(move(linked.with_name("moved")))
+        if change == "other":
+            for path in moved.glob("*/*/*/*.WRD"):
+                words = path.read_text().lower()
+                words = words.replace("subway", "?").replace("making", "subway")
+                damage(path, words.replace("?", "making").encode())
+        if change:
+            with pytest.raises(ValueError, match="trained with other data"):
+                either(moved, in_use=True)
+            assert read(out) == manifests
+        else:
+            assert either(moved, in_use=True) is True
+            assert without_paths(read(out)) == without_paths(manifests)
+            assert str(linked) not in (out / "train.json").read_text()
 
     @pytest.mark.parametrize("module, name", [(json, "dump"), (os, "replace")])
     @pytest.mark.parametrize("again", ["before", "after"])
@@ -1065,29 +1093,27 @@ class TestBadInput:
         """No examples."""
         refused(message, words, timit, **options)
 
-    @pytest.mark.parametrize("skip_prep", [False, True])
-    def test_moved_audio(self, either, out, linked, skip_prep):
+    def test_moved_audio(self, either, out, linked):
         """Manifests that point to audio which is not there any more."""
         either(linked)
         before = state(out)
         linked.rename(linked.with_name("moved"))
         message = (
             rf"train\.json points to {linked}/.*\.WAV, and there is no such "
-            rf"file: .*--data_folder, without --skip_prep"
+            rf"file: .* as --data_folder"
         )
         with pytest.raises(ValueError, match=message):
-            either(linked, skip_prep=skip_prep)
+            either(linked)
         assert state(out) == before
 
-    @pytest.mark.parametrize("skip_prep", [False, True])
     @pytest.mark.parametrize("name", ["train", "test"])
-    def test_missing_audio(self, either, out, timit, damage, skip_prep, name):
+    def test_missing_audio(self, either, out, timit, damage, name):
         """One file of the last in a manifest is not there any more."""
         either(timit)
         path = list(read(out)[name].values())[-1]["wav"]
         damage(Path(path))
         with pytest.raises(ValueError, match=f"json points to {path}, and"):
-            either(timit, skip_prep=skip_prep)
+            either(timit)
 
     @pytest.mark.parametrize("name", ["train", "test", "train_options"])
     def test_damaged_manifest(self, either, out, timit, name):
@@ -1097,21 +1123,6 @@ class TestBadInput:
         path.write_text(path.read_text()[:-3])
         with pytest.raises(ValueError, match=f"^{path} is damaged .* delete"):
             either(timit)
-
-    @pytest.mark.parametrize("name", ["train", "test"])
-    def test_nothing_to_skip(self, refused, either, out, timit, name):
-        """Manifests that should be there, and are not."""
-        message = f"skip_prep: expected the manifest {out / name}.json, and"
-        refused(
-            f"skip_prep: expected the manifest {out / 'train'}.json, and",
-            either,
-            timit,
-            skip_prep=True,
-        )
-        either(timit)
-        (out / f"{name}.json").unlink()
-        with pytest.raises(ValueError, match=message):
-            either(timit, skip_prep=True)
 
 
 class TestPhonemes:

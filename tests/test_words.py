@@ -31,7 +31,7 @@ def recipe():
 def run(recipe, synthetic_timit):
     """Runs the recipe on four words."""
 
-    def run(folder, model="cwrnn", **options):
+    def run(folder, *flags, model="cwrnn", **options):
         defaults = {
             "output_folder": folder,
             "data_folder": synthetic_timit,
@@ -39,7 +39,7 @@ def run(recipe, synthetic_timit):
             "num_params": 1000,
             "lr": 0.003,
         }
-        flags = []
+        flags = list(flags)
         for name, value in {**defaults, **options}.items():
             flags += [f"--{name}", value]
         run_recipe(recipe, RECIPE / "hparams" / f"{model}.yaml", *flags)
@@ -62,7 +62,7 @@ class TestTraining:
     def test_learns_by_heart(self, run, tmp_path, capsys, model):
         """Each model learns the words, and all is written that should be."""
         options = {"noise_std": 0.1, "num_seeds": 2, "num_params": 2500}
-        rows = run(tmp_path, model, lr=0.002, **options)
+        rows = run(tmp_path, model=model, lr=0.002, **options)
         assert [int(row["seed"]) for row in rows] == [1234, 1235]
         for row in rows:
             assert float(row["train_error"]) <= 0.15
@@ -148,7 +148,7 @@ class TestTraining:
 
     def test_hidden_size(self, run, tmp_path):
         """A size that is not the paper's has its own number of parameters."""
-        (row,) = run(tmp_path, "srn", hidden_size=7, number_of_epochs=1)
+        (row,) = run(tmp_path, model="srn", hidden_size=7, number_of_epochs=1)
         # 7 x (13 + 7 + 1) in the layer, (7 + 1) x 4 in the output.
         assert row["num_params"] == "179"
 
@@ -167,6 +167,19 @@ class TestTraining:
                     float(many[n][column]), rel=1e-4
                 )
 
+    def test_debugging(self, run, tmp_path):
+        """It leaves what came of the training, and can be done before it."""
+        run(tmp_path, number_of_epochs=1, num_seeds=2)
+        before = (tmp_path / "results.csv").read_bytes()
+        rows = run(tmp_path, "--debug", number_of_epochs=1, num_seeds=2)
+        assert len(rows) == 2
+        assert (tmp_path / "results.csv").read_bytes() == before
+
+    def test_test_only(self, run, tmp_path):
+        """The networks as they were saved, without further training."""
+        before = run(tmp_path, number_of_epochs=1)
+        assert run(tmp_path, "--test_only", number_of_epochs=3) == before
+
     def test_divergence(self, run, tmp_path, capsys):
         """It is counted, and leaves a table and an empty box plot."""
         rows = run(tmp_path, lr=1e38, num_seeds=2, number_of_epochs=12)
@@ -176,6 +189,8 @@ class TestTraining:
         log = (tmp_path / "train_log.txt").read_text()
         assert len(log.splitlines()) == 5
         assert (tmp_path / "errors.png").exists()
+        # And no network that answers nothing but NaN.
+        assert not (tmp_path / "pretrained").exists()
         printed = capsys.readouterr().out
         assert "|        2 |        2 |    - |" in printed
 
@@ -427,17 +442,20 @@ class TestReport:
         table = capsys.readouterr().out.splitlines()[3:]
         cells = [[c.strip() for c in line.split("|")[1:-1]] for line in table]
         # Of the statistics only the number, the diverged and the mean.
-        assert [", ".join([*row[:6], *row[10:]]) for row in cells] == [
+        assert [", ".join([*row[1:7], *row[11:]]) for row in cells] == [
             "srn 500, made up, 15 x (5 + 2), 1, 0, 25.0, 25.0, 9, -",
             "srn 1000, made up, 25 x (5 + 2), 1, 1, -, -, -, 74 [70, 78]",
-            "cwrnn 2500, made up, 25 x (5 + 2), 2, 0, 30.0, 25.0, 9, "
+            "cwrnn 2500, made up, 25 x (5 + 2), 1, 0, 25.0, 25.0, 9, "
             "28 [24, 30]",
-            "cwrnn 2500, made up, 25 x (5 + 3), 1, 0, 40.0, 25.0, 9, "
+            "cwrnn 2500, made up, 25 x (5 + 2), 1, 0, 35.0, 25.0, 9, "
             "28 [24, 30]",
+            "cwrnn 2500, made up, 25 x (5 + 3), 1, 0, 40.0, 25.0, 9, -",
             "lstm 2500, made up, 25 x (5 + 2), 7, 4, 30.0, 25.0, 9, "
             "43 [38, 48.5]",
         ]
-        assert cells[4][5:10] == ["30.0", "10.0", "30.0", "25.0", "35.0"]
+        folders = [str(tmp_path / name) for name in "cfbdea"]
+        assert [row[0] for row in cells] == folders
+        assert cells[5][6:11] == ["30.0", "10.0", "30.0", "25.0", "35.0"]
 
     def test_boxes(self, recipe, tmp_path, monkeypatch):
         """Ours and the paper's, side by side."""
@@ -472,6 +490,7 @@ class TestBadInput:
         "options, message",
         [
             ({"num_seeds": 0}, "num_seeds=0: expected at least 1"),
+            ({"num_seeds": "two"}, "num_seeds=two: expected at least 1"),
             ({"num_params": 7}, "num_params=7: expected one of"),
             ({"words": "[making, xylophone]"}, "found xylophone 0"),
             ({"data_folder": "/nowhere"}, "data_folder=/nowhere: expected"),

@@ -129,7 +129,7 @@ def dataio_prep(manifest):
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
     hparams = load_hparams(hparams_file, overrides)
-    if hparams["num_seeds"] < 1:
+    if not isinstance(hparams["num_seeds"], int) or hparams["num_seeds"] < 1:
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."
         )
@@ -193,6 +193,9 @@ def main(hparams_file, run_opts, overrides):
         train_loader_kwargs=loader_kwargs,
     )
     brain.evaluate(dataset, progressbar=False, test_loader_kwargs=loader_kwargs)
+    if brain.debug:
+        print("Debugging: no results are written.")
+        return
     nmse, mse = brain.errors()
     write_report(
         hparams["output_folder"],

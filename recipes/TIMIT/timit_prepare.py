@@ -47,7 +47,6 @@ def prepare_timit(
     save_json_valid,
     save_json_test,
     phn_set=39,
-    skip_prep=False,
     in_use=False,
 ):
     """Write manifests of the sentences: training, development, core test.
@@ -68,11 +67,9 @@ def prepare_timit(
         That of the 24 core test speakers of TEST.
     phn_set : {60, 48, 39}
         The phonemes that TIMIT's are mapped to.
-    skip_prep : bool
-        Whether to use the manifests that are there, as they are.
     in_use : bool
         Whether something was trained with the manifests that are there, so
-        that writing others is an error.
+        that writing others is an error, unless the data have only moved.
 
     Returns
     -------
@@ -86,14 +83,9 @@ def prepare_timit(
         "data_folder": str(Path(data_folder).absolute()),
         "phn_set": phn_set,
     }
-    if skip_prep or is_prepared(manifests, options):
-        check_manifests(manifests)
+    if is_prepared(manifests, options):
+        check_audio(manifests)
         return False
-    if in_use:
-        raise ValueError(
-            f"{Path(save_json_train).parent} holds what was trained with other "
-            f"data: expected another --output_folder."
-        )
     utterances = [
         utterance
         for utterance in find_utterances(data_folder)
@@ -120,7 +112,7 @@ def prepare_timit(
         entries.append({})
         for utterance in tqdm(group, desc=f"{name} set", unit="file"):
             entries[-1][utterance.id] = describe(utterance, phn_set)
-    write_manifests(manifests, entries, options)
+    write_manifests(manifests, entries, options, in_use)
     return True
 
 
@@ -132,7 +124,6 @@ def prepare_words(
     num_train=5,
     num_test=2,
     seed=0,
-    skip_prep=False,
     in_use=False,
 ):
     """Write manifests of examples of words, cut by the times in .WRD files.
@@ -158,11 +149,9 @@ def prepare_words(
         Examples of each word for the test.
     seed : int
         Another seed draws other examples.
-    skip_prep : bool
-        Whether to use the manifests that are there, as they are.
     in_use : bool
         Whether something was trained with the manifests that are there, so
-        that writing others is an error.
+        that writing others is an error, unless the data have only moved.
 
     Returns
     -------
@@ -182,14 +171,9 @@ def prepare_words(
         "num_test": num_test,
         "seed": seed,
     }
-    if skip_prep or is_prepared(manifests, options):
-        check_manifests(manifests)
+    if is_prepared(manifests, options):
+        check_audio(manifests)
         return False
-    if in_use:
-        raise ValueError(
-            f"{Path(save_json_train).parent} holds what was trained with other "
-            f"data: expected another --output_folder."
-        )
     examples = find_words(data_folder, words)
     number = num_train + num_test
     lacking = {w: len(e) for w, e in examples.items() if len(e) < number}
@@ -205,7 +189,7 @@ def prepare_words(
         chosen = choose_examples(found, number, rng)
         train.update(chosen[:num_train])
         test.update(chosen[num_train:])
-    write_manifests(manifests, [train, test], options)
+    write_manifests(manifests, [train, test], options, in_use)
     return True
 
 
@@ -295,8 +279,10 @@ def find_data(data_folder, output_folder, num_speakers):
         data_folder = Path(output_folder) / "synthetic_TIMIT"
         print("No --data_folder is given: the speech is synthetic.")
         synthesize_timit(data_folder, num_speakers)
+    # It may be some levels below.
+    corpus = find_splits(data_folder)["train"].parent
     data_folder = Path(data_folder).absolute()
-    if (data_folder / "SYNTHETIC.txt").exists():
+    if (corpus / "SYNTHETIC.txt").exists():
         return str(data_folder), "synthetic speech"
     return str(data_folder), data_folder.name
 
@@ -442,7 +428,11 @@ def count_samples(wav):
     if is_sphere:
         field = re.search(rb"sample_count -i (\d+)", header)
         told = int(field[1]) if field else told
-    elif info.format == "WAV" and info.subtype.startswith("PCM"):
+    elif (
+        header.startswith(b"RIFF")
+        and info.format == "WAV"
+        and info.subtype.startswith("PCM")
+    ):
         with wave.open(str(wav)) as file:
             told = file.getnframes()
         # What a program writes to a pipe is of 1 GiB or more, by its header.
@@ -537,25 +527,39 @@ def read_json(path):
         ) from error
 
 
-def check_manifests(manifests):
-    """Raise an error where a manifest, or audio that it names, is missing."""
+def check_audio(manifests):
+    """Raise an error where audio that a manifest names is missing."""
     for manifest in manifests:
-        if not Path(manifest).is_file():
-            raise ValueError(
-                f"skip_prep: expected the manifest {manifest}, and there is "
-                f"none."
-            )
         for entry in read_json(manifest).values():
             if not Path(entry["wav"]).is_file():
                 raise ValueError(
                     f"{manifest} points to {entry['wav']}, and there is no "
                     f"such file: expected the audio where it was, or its new "
-                    f"place as --data_folder, without --skip_prep."
+                    f"place as --data_folder."
                 )
 
 
-def write_manifests(manifests, entries, options):
+def have_moved(manifests, entries):
+    """Whether all is as the manifests say, but for the place of the audio."""
+    for path, now in zip(manifests, entries):
+        before = read_json(path) if Path(path).is_file() else {}
+        places = [Path(entry.pop("wav")) for entry in before.values()]
+        now = {
+            name: {k: v for k, v in entry.items() if k != "wav"}
+            for name, entry in now.items()
+        }
+        if before != now or any(place.exists() for place in places):
+            return False
+    return True
+
+
+def write_manifests(manifests, entries, options, in_use):
     """Write each manifest whole, and last the options they are made with."""
+    if in_use and not have_moved(manifests, entries):
+        raise ValueError(
+            f"{Path(manifests[0]).parent} holds what was trained with other "
+            f"data: expected another --output_folder."
+        )
     # If this is interrupted, no options tell that the manifests are complete.
     options_file(manifests).unlink(missing_ok=True)
     for path, content in zip(

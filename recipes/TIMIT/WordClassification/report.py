@@ -47,8 +47,8 @@ PAPER = {
     ("cwrnn", 5000): (16, 18, 22),
     ("cwrnn", 10000): (14, 16, 20),
 }
-# It has them for 25 words only.
-PAPER_WORDS = 25
+# It has them for 25 words, with 5 examples of each for training and 2 for test.
+PAPER_TASK = (25, 5, 2)
 
 
 def write_report(
@@ -187,33 +187,42 @@ def print_groups(word_groups, words, counts, confused):
     print()
 
 
-class Task(NamedTuple):
-    """What the networks of a run learnt: runs of the same make one row."""
+class Run(NamedTuple):
+    """A folder of results; the rows are those of its results.csv."""
 
     num_params: int
     model: str
     corpus: str
-    words: int
-    num_train: int
-    num_test: int
+    task: tuple
+    folder: str
+    rows: list
 
     @property
     def paper(self):
         """The quartiles that the paper has for this; None where it has not."""
-        known = self.words == PAPER_WORDS
+        known = self.task == PAPER_TASK
         return PAPER.get((self.model, self.num_params)) if known else None
 
 
 def read_runs(files):
-    """For each task, the rows of the results.csv that are of it."""
-    runs = {}
+    """Runs, from their results.csv, by number of parameters and model."""
+    runs = []
     for path in files:
         with open(path, encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                kinds = Task.__annotations__.items()
-                task = Task(*(kind(row[name]) for name, kind in kinds))
-                runs.setdefault(task, []).append(row)
-    return dict(sorted(runs.items()))
+            rows = list(csv.DictReader(file))
+        first = rows[0]
+        numbers = (first[name] for name in ("words", "num_train", "num_test"))
+        runs.append(
+            Run(
+                int(first["num_params"]),
+                first["model"],
+                first["corpus"],
+                tuple(map(int, numbers)),
+                str(Path(path).parent),
+                rows,
+            )
+        )
+    return sorted(runs, key=lambda run: run[:5])
 
 
 def percentages(rows, column):
@@ -229,26 +238,26 @@ def percentages(rows, column):
 def print_runs(files):
     """Print the test errors of several runs as one table."""
     table = []
-    for task, rows in read_runs(files).items():
-        examples = f"{task.words} x ({task.num_train} + {task.num_test})"
-        train = percentages(rows, "train_error")
+    for run in read_runs(files):
+        train = percentages(run.rows, "train_error")
         alive = ~np.isnan(train)
-        epochs = np.array([int(row["epochs"]) for row in rows])[alive]
+        epochs = np.array([int(row["epochs"]) for row in run.rows])[alive]
         learning = ["-", "-"]
         if alive.any():
             learning = [f"{train[alive].mean():.1f}", f"{np.median(epochs):g}"]
-        paper = "{1} [{0}, {2}]".format(*task.paper) if task.paper else "-"
+        paper = "{1} [{0}, {2}]".format(*run.paper) if run.paper else "-"
         table.append(
             [
-                f"{task.model} {task.num_params}",
-                task.corpus,
-                examples,
-                *summarize(percentages(rows, "test_error"), decimals=1),
+                run.folder,
+                f"{run.model} {run.num_params}",
+                run.corpus,
+                "{} x ({} + {})".format(*run.task),
+                *summarize(percentages(run.rows, "test_error"), decimals=1),
                 *learning,
                 paper,
             ]
         )
-    columns = ["network", "corpus", "examples", *STATISTICS, "training"]
+    columns = ["run", "network", "corpus", "examples", *STATISTICS, "training"]
     columns += ["epochs", "the paper's median"]
     print(
         "Test error in percent (and the mean error on the words of training):"
@@ -260,16 +269,16 @@ def draw_errors(path, files):
     """A box plot of the test errors, like Figure 4 of the paper."""
     boxes, colours, ticks = [], [], []
     runs = read_runs(files)
-    for task, rows in runs.items():
-        errors = percentages(rows, "test_error")
+    for run in runs:
+        errors = percentages(run.rows, "test_error")
         errors = errors[~np.isnan(errors)]
         boxes += matplotlib.cbook.boxplot_stats(errors)
         colours.append("C0")
         note = "" if len(errors) else "\nall\ndiverged"
-        ticks.append(f"{task.model}\n{task.num_params}{note}")
-        if task.paper:
-            quartiles = dict(zip(("q1", "med", "q3"), task.paper))
-            ends = {"whislo": task.paper[0], "whishi": task.paper[2]}
+        ticks.append(f"{run.model}\n{run.num_params}{note}")
+        if run.paper:
+            quartiles = dict(zip(("q1", "med", "q3"), run.paper))
+            ends = {"whislo": run.paper[0], "whishi": run.paper[2]}
             boxes.append({**quartiles, **ends, "fliers": []})
             colours.append("0.7")
             ticks.append("the\npaper")
@@ -281,7 +290,7 @@ def draw_errors(path, files):
     axes.set_ylim(bottom=0)
     axes.set_ylabel("test error in %")
     axes.grid(axis="y", alpha=0.4)
-    axes.set_title(", ".join(sorted({task.corpus for task in runs})))
+    axes.set_title(", ".join(sorted({run.corpus for run in runs})))
     save_figure(figure, path)
 
 

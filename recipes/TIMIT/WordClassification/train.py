@@ -179,13 +179,13 @@ def dataio_prep(hparams):
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
     hparams = load_hparams(hparams_file, overrides)
-    if hparams["num_seeds"] < 1:
+    if not isinstance(hparams["num_seeds"], int) or hparams["num_seeds"] < 1:
         raise ValueError(
             f"num_seeds={hparams['num_seeds']}: expected at least 1."
         )
     in_use = bool(hparams["checkpointer"].list_checkpoints())
     if in_use:
-        may_differ = ["data_folder", "skip_prep", "backend", "number_of_epochs"]
+        may_differ = ["data_folder", "backend", "number_of_epochs"]
         refuse_other_options(
             hparams_file, overrides, hparams["output_folder"], may_differ
         )
@@ -202,7 +202,6 @@ def main(hparams_file, run_opts, overrides):
         num_train=hparams["num_train"],
         num_test=hparams["num_test"],
         seed=hparams["data_seed"],
-        skip_prep=hparams["skip_prep"],
         in_use=in_use,
     )
     sb.create_experiment_directory(
@@ -256,9 +255,33 @@ def main(hparams_file, run_opts, overrides):
         },
         valid_loader_kwargs={"batch_size": len(train_data)},
     )
-    brain.progress.close()
+    if not brain.test_only:
+        brain.progress.close()
     train_losses, train_errors, _ = brain.test(train_data)
     _, test_errors, predicted = brain.test(test_data)
+    if brain.debug:
+        print("Debugging: no results are written.")
+        return
+    write_report(
+        hparams["output_folder"],
+        model=hparams["model"],
+        # The paper's size, where it is one of these.
+        num_params=hparams["num_params"] if is_nominal else num_params,
+        corpus=corpus,
+        word_groups=group_words(hparams["words"]),
+        num_train=hparams["num_train"],
+        num_test=hparams["num_test"],
+        seeds=brain.seeds,
+        epochs=stopping.last_epoch.tolist(),
+        train_losses=train_losses,
+        train_errors=train_errors,
+        test_errors=test_errors,
+        words_heard=[item["label"].item() for item in test_data],
+        words_predicted=predicted,
+    )
+    if not np.isfinite(train_losses).any():
+        print("All networks have diverged, and none is saved.")
+        return
     best = networks.extract(
         int(np.nan_to_num(train_losses, nan=np.inf).argmin())
     )
@@ -276,23 +299,6 @@ def main(hparams_file, run_opts, overrides):
             "label_encoder": hparams["label_encoder"].save,
         },
         {"num_words": len(words), "hidden_size": hparams["hidden_size"]},
-    )
-    write_report(
-        hparams["output_folder"],
-        model=hparams["model"],
-        # The paper's size, where it is one of these.
-        num_params=hparams["num_params"] if is_nominal else num_params,
-        corpus=corpus,
-        word_groups=group_words(hparams["words"]),
-        num_train=hparams["num_train"],
-        num_test=hparams["num_test"],
-        seeds=brain.seeds,
-        epochs=stopping.last_epoch.tolist(),
-        train_losses=train_losses,
-        train_errors=train_errors,
-        test_errors=test_errors,
-        words_heard=[item["label"].item() for item in test_data],
-        words_predicted=predicted,
     )
     print(f"The network of the lowest training loss, to be loaded: {source}")
 

@@ -113,7 +113,7 @@ class ASRBrain(sb.Brain):
                 stats_meta={"epoch loaded": self.hparams.epoch_counter.current},
                 test_stats=stats,
             )
-            if if_main_process():
+            if if_main_process() and not self.debug:
                 with whole_file(self.hparams.error_file) as path:
                     with open(path, "w", encoding="utf-8") as file:
                         self.error_metrics.write_stats(file)
@@ -129,16 +129,16 @@ def prepare(hparams):
         hparams["output_folder"],
         hparams["num_speakers"],
     )
+    in_use = bool(hparams["checkpointer"].list_checkpoints())
     changed = prepare_timit(
         data_folder,
         hparams["train_annotation"],
         hparams["valid_annotation"],
         hparams["test_annotation"],
         phn_set=hparams["phn_set"],
-        skip_prep=hparams["skip_prep"],
-        in_use=bool(hparams["checkpointer"].list_checkpoints()),
+        in_use=in_use,
     )
-    if changed:
+    if changed and not in_use:
         # What it was learnt from is no more.
         shutil.rmtree(hparams["tokenizer_folder"], ignore_errors=True)
 
@@ -194,7 +194,7 @@ def main(hparams_file, run_opts, overrides):
             f"random."
         )
     if hparams["checkpointer"].list_checkpoints():
-        may_differ = ["data_folder", "skip_prep", "batch_size", "num_workers"]
+        may_differ = ["data_folder", "batch_size", "num_workers"]
         may_differ += ["number_of_epochs"]
         refuse_other_options(
             hparams_file, overrides, hparams["output_folder"], may_differ
@@ -234,7 +234,9 @@ def main(hparams_file, run_opts, overrides):
     brain.evaluate(
         test_data, min_key=name, test_loader_kwargs=hparams["dataloader_opts"]
     )
-    if not if_main_process():
+    if brain.debug and if_main_process():
+        print("Debugging: no results are written.")
+    if brain.debug or not if_main_process():
         return
     best = hparams["checkpointer"].find_checkpoint(min_key=name)
     write_report(
