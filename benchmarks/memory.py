@@ -4,7 +4,8 @@
 > python benchmarks/memory.py --time 4000
 
 Each layer runs in a process of its own; what is shown is how far its peak is
-above that of a process that only made the layer and its input.
+above that of a process that only made the layer and its input, and ran it on
+two steps, so that code that is loaded or compiled once does not count.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -27,10 +28,11 @@ LAYERS = {
 
 
 def peak(name, B, T, F, H, train):
-    """Peak memory of this process so far, in MiB, after making and, where
-    train is set, running a layer."""
+    """Peak memory of this process so far, in MiB, after making a layer, running
+    it on two steps, and, where train is set, on all."""
     layer = LAYERS[name](F, H)
     x = torch.randn(B, T, F, requires_grad=True)
+    layer(x[:, :2])[0].sum().backward()
     if train:
         layer(x)[0].sum().backward()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

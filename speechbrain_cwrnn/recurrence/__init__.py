@@ -151,15 +151,17 @@ def choose_engine(backend="auto", x=None, periods=(), group_sizes=()):
 def _is_small(batch_size, periods, group_sizes):
     """Whether compiled loops were measured to be faster than products of
     matrices: up to 900 multiplications a step (64 units in 8 groups), or up
-    to as many per group for all sequences (180 units, and one sequence)."""
+    to 8000 per group for all sequences (512 units and one sequence, or 128
+    units and 16)."""
     senders, cost = sum(group_sizes), 0
     for period, k in zip(periods, group_sizes):
         cost += k * senders / period
         senders -= k
+    small = cost <= 900
     # What is compiled must not depend on the size of a batch.
     if not torch.compiler.is_compiling():
-        cost = min(cost, cost * batch_size / len(group_sizes))
-    return cost <= 900 and _compiles()
+        small = small or cost * batch_size / len(group_sizes) <= 8000
+    return small and _compiles()
 
 
 @cache
@@ -253,8 +255,11 @@ def _setup_context(ctx, inputs, output):
 def _gradients(ctx, dh):
     weight, h0, clock, h = ctx.saved_tensors
     dz, dh0 = _recurrence_backward(dh, h, weight, clock, *ctx.options)
-    previous = torch.cat([h0.unsqueeze(-3), h], dim=-3)[..., :-1, :, :]
-    dweight = dz.flatten(-3, -2).mT @ previous.flatten(-3, -2)
+    # The states before the steps are h0, and then h itself: nothing is copied.
+    first, others = dz[..., :1, :, :].sum(-3), dz[..., 1:, :, :]
+    previous = h[..., : others.shape[-3], :, :]
+    dweight = others.flatten(-3, -2).mT @ previous.flatten(-3, -2)
+    dweight = dweight + first.mT @ h0
     return dz, dweight, dh0, None, None, None, None, None
 
 

@@ -1,11 +1,10 @@
 """The recurrence of all groups at once, compiled for the CPU by numba.
 
 It is for small networks, where PyTorch spends more time on calling things
-than on arithmetic. Sixteen sequences, the *lanes*, go through the loop over
-time side by side, so that each operation is one of vectors; if there are few,
-they go one by one, and the sums are what is made of vectors. The first call
-compiles, for some seconds; later ones, of other processes too, load what was
-compiled from numba's cache.
+than on arithmetic. Up to LANES sequences, the *lanes*, go through the loop over
+time side by side, so that each operation is one of vectors; a sequence on its
+own makes vectors of its sums. The first call compiles, for some seconds; later
+ones, of other processes too, load what was compiled from numba's cache.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -13,6 +12,7 @@ Authors
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numba
 import numpy as np
@@ -21,9 +21,11 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
-LANES = 16
-# So many take less time one by one.
-FEW = 6
+LANES = 32
+# Processors have vectors of up to so many numbers.
+VECTOR = 8
+# So many sequences take less time one by one.
+FEW = 4
 # Below so many multiplications, starting threads takes longer than they save.
 WORTH_THREADS = 2_000_000
 
@@ -32,9 +34,9 @@ def forward(z, weight, h0, nonlinearity, clock, periods, group_sizes):
     """The states h [R, N, B, k] of z [R, N, B, k]; see the package."""
     h = torch.empty_like(z, memory_format=torch.contiguous_format)
     _run(
-        _forward_lanes,
+        (_forward_lanes, _forward_one),
         (z, h0, h),
-        weight,
+        (weight, weight),
         (clock, periods, group_sizes, nonlinearity),
     )
     return h
@@ -42,50 +44,44 @@ def forward(z, weight, h0, nonlinearity, clock, periods, group_sizes):
 
 def backward(dh, h, weight, nonlinearity, clock, periods, group_sizes):
     """The gradients dz [R, N, B, k] and dh0 [R, B, k] from that of h."""
-    dz = torch.zeros_like(dh, memory_format=torch.contiguous_format)
+    dz = torch.empty_like(dh, memory_format=torch.contiguous_format)
     dh0 = h.new_empty(h.shape[0], *h.shape[2:])
     _run(
-        _backward_lanes,
+        (_backward_lanes, _backward_one),
         (dh, h, dz, dh0),
-        weight.mT,
+        (weight.mT, weight),
         (clock, periods, group_sizes, nonlinearity),
     )
     return dz, dh0
 
 
-def _run(kernel, tensors, weight, options):
-    """Call a kernel for every LANES sequences, in as many threads as torch."""
+def _run(kernels, tensors, weights, options):
+    """Call a kernel for all sequences, in as many threads as torch has."""
+    of_many, of_one = kernels
+    weight, weight_of_one = (w.detach().contiguous().numpy() for w in weights)
     clock, periods, group_sizes, nonlinearity = options
-    if clock is None:
-        clock = torch.zeros(len(weight), tensors[0].shape[2], dtype=torch.long)
     arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
-    weight = weight.detach().contiguous().numpy()
-    periods = np.array(periods)
-    starts = np.cumsum([0, *group_sizes])
+    if clock is None:
+        clock = np.zeros((len(weight), arrays[0].shape[2]), np.int64)
+    groups = np.array(periods), np.cumsum([0, *group_sizes])
+    relu = nonlinearity == "relu"
 
     def run(chunk):
         now, replicas, sequences = chunk
-        if len(replicas) <= FEW:
-            for lane, r in enumerate(replicas):
-                run_lanes(weight[r], chunk, slice(lane, lane + 1))
-        elif (replicas == replicas[0]).all():
-            run_lanes(weight[replicas[0]], chunk)
-        else:
-            k = weight.shape[-1]
-            weights = np.zeros((k, k, LANES), weight.dtype)
-            weights[:, :, : len(replicas)] = weight[replicas].transpose(1, 2, 0)
-            run_lanes(weights, chunk)
+        n = len(replicas)
+        if n <= FEW:
+            for r, b in zip(replicas, sequences):
+                of_one(*arrays, weight_of_one[r], r, b, now, *groups, relu)
+            return
+        lanes = (n + VECTOR - 1) // VECTOR * VECTOR
+        weights = weight[replicas[0]]
+        if (replicas != replicas[0]).any():
+            weights = np.zeros((*weights.shape, lanes), weight.dtype)
+            weights[:, :, :n] = weight[replicas].transpose(1, 2, 0)
+        where = replicas, sequences, now
+        of_many(*arrays, weights, *where, *groups, relu, lanes)
 
-    def run_lanes(weights, chunk, lanes=slice(LANES)):
-        now, replicas, sequences = chunk
-        replicas, sequences = replicas[lanes], sequences[lanes]
-        # The length of a tuple is known when the kernel is compiled.
-        width = (0,) * (lanes.stop - (lanes.start or 0))
-        relu = nonlinearity == "relu"
-        where = (replicas, sequences, now, periods, starts)
-        kernel(*arrays, weights, *where, relu, width)
-
-    chunks = list(_chunks(clock))
+    chunks = list(_chunks(np.asarray(clock)))
     threads = min(torch.get_num_threads(), len(chunks))
     if threads == 1 or arrays[0].size * weight.shape[-1] < WORTH_THREADS:
         for chunk in chunks:
@@ -101,12 +97,10 @@ def _chunks(clock):
     clock is [R, B]. The lanes of a chunk share their weights, unless replicas
     have so few sequences each that most lanes would be empty.
     """
-    for now in clock.unique().tolist():
-        replicas, sequences = (
-            index.numpy() for index in (clock == now).nonzero(as_tuple=True)
-        )
+    for now in np.unique(clock).tolist():
+        replicas, sequences = np.nonzero(clock == now)
         edges = np.arange(LANES, len(replicas), LANES)
-        if len(replicas) >= len(clock) * LANES // 2:
+        if len(replicas) >= len(clock) * VECTOR:
             edges = np.flatnonzero(np.diff(replicas)) + 1
         for r, b in zip(np.split(replicas, edges), np.split(sequences, edges)):
             for lane in range(0, len(r), LANES):
@@ -114,15 +108,19 @@ def _chunks(clock):
                 yield now, r[lanes], b[lanes]
 
 
-# The order of sums is free, as in any product of matrices; nothing else is.
-_jit = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+# Where lanes make the vectors, the order of sums is kept, as LLVM would
+# otherwise make them of the sums. Numba's own error model would look for
+# divisions by zero one by one.
+_jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+_jit_lanes = _jit(fastmath={"contract"})
+_jit_one = _jit(fastmath={"contract", "reassoc"})
 
 
-@_jit
+@_jit_lanes
 def _forward_lanes(
-    z, h0, h, weight, replicas, sequences, clock, periods, starts, relu, width
+    z, h0, h, weight, replicas, sequences, clock, periods, starts, relu, lanes
 ):
-    N, k, n, lanes = z.shape[1], z.shape[3], len(replicas), len(width)
+    N, k, n = z.shape[1], z.shape[3], len(replicas)
     state = np.zeros((k, lanes), z.dtype)
     new = np.zeros((k, lanes), z.dtype)
     total = numba.carray(_on_stack(z), lanes)
@@ -130,17 +128,21 @@ def _forward_lanes(
         for u in range(k):
             state[u, lane] = h0[replicas[lane], sequences[lane], u]
     for t in range(N):
+        # What is held is copied as rows, and what ticks written over it.
+        for lane in range(n):
+            r, b = replicas[lane], sequences[lane]
+            previous = h0[r, b] if t == 0 else h[r, t - 1, b]
+            for u in range(k):
+                h[r, t, b, u] = previous[u]
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
+                senders = state[starts[g] :]
                 for u in range(starts[g], starts[g + 1]):
                     for lane in range(lanes):
                         total[lane] = 0
                     for lane in range(n):
                         total[lane] = z[replicas[lane], t, sequences[lane], u]
-                    for c in range(starts[g], k):
-                        for lane in range(lanes):
-                            w = _weight(weight, u, c, lane)
-                            total[lane] += w * state[c, lane]
+                    _add_product(total, weight[u, starts[g] :], senders, lanes)
                     if relu:
                         for lane in range(lanes):
                             x = total[lane]
@@ -153,12 +155,11 @@ def _forward_lanes(
                 for u in range(starts[g], starts[g + 1]):
                     for lane in range(lanes):
                         state[u, lane] = new[u, lane]
-        for lane in range(n):
-            for u in range(k):
-                h[replicas[lane], t, sequences[lane], u] = state[u, lane]
+                    for lane in range(n):
+                        h[replicas[lane], t, sequences[lane], u] = new[u, lane]
 
 
-@_jit
+@_jit_lanes
 def _backward_lanes(
     dh,
     h,
@@ -171,46 +172,120 @@ def _backward_lanes(
     periods,
     starts,
     relu,
-    width,
+    lanes,
 ):
-    N, k, n, lanes = dh.shape[1], dh.shape[3], len(replicas), len(width)
-    # The gradient of the state, what the step after adds to it, and that of z
-    # where units tick. It is added up first, as many small numbers, one by
-    # one, would be rounded to what has been held for long.
-    state = np.zeros((k, lanes), dh.dtype)
-    passed = np.zeros((k, lanes), dh.dtype)
+    N, k, n = dh.shape[1], dh.shape[3], len(replicas)
+    # What has come in for the state of a unit since it is held: from outside,
+    # as rows, and from units that tick. It is added up first, as many small
+    # numbers, one by one, would be rounded to what has been held for long.
+    outer = np.zeros((n, k), dh.dtype)
+    inner = np.zeros((k, lanes), dh.dtype)
     ticked = np.zeros((k, lanes), dh.dtype)
     total = numba.carray(_on_stack(dh), lanes)
     for t in range(N - 1, -1, -1):
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
             for u in range(k):
-                state[u, lane] += dh[r, t, b, u] + passed[u, lane]
+                outer[lane, u] += dh[r, t, b, u]
+                dz[r, t, b, u] = 0
+        last = 0
         for g in range(len(periods)):
+            ticked[starts[g] : starts[g + 1]] = 0
             if (clock + t) % periods[g] == 0:
                 for u in range(starts[g], starts[g + 1]):
                     for lane in range(n):
                         r, b = replicas[lane], sequences[lane]
                         y = h[r, t, b, u]
                         slope = (y > 0) if relu else 1 - y * y
-                        ticked[u, lane] = state[u, lane] * slope
-                        dz[r, t, b, u] = ticked[u, lane]
-                        state[u, lane] = 0
-        for c in range(k):
-            for lane in range(lanes):
-                total[lane] = 0
-            for g in range(len(periods)):
-                if starts[g] <= c and (clock + t) % periods[g] == 0:
-                    for u in range(starts[g], starts[g + 1]):
-                        for lane in range(lanes):
-                            w = _weight(weight_t, c, u, lane)
-                            total[lane] += w * ticked[u, lane]
-            for lane in range(lanes):
-                passed[c, lane] = total[lane]
+                        gradient = (inner[u, lane] + outer[lane, u]) * slope
+                        ticked[u, lane] = gradient
+                        dz[r, t, b, u] = gradient
+                        outer[lane, u] = 0
+                    for lane in range(lanes):
+                        inner[u, lane] = 0
+                last = starts[g + 1]
+        for g in range(len(periods)):
+            # Its units send to those of this group and of faster ones.
+            to = min(starts[g + 1], last)
+            for u in range(starts[g], starts[g + 1]):
+                for lane in range(lanes):
+                    total[lane] = 0
+                _add_product(total, weight_t[u, :to], ticked, lanes)
+                for lane in range(lanes):
+                    inner[u, lane] += total[lane]
     for lane in range(n):
         r, b = replicas[lane], sequences[lane]
         for u in range(k):
-            dh0[r, b, u] = state[u, lane] + passed[u, lane]
+            dh0[r, b, u] = inner[u, lane] + outer[lane, u]
+
+
+@numba.njit(inline="always")
+def _add_product(total, weights, values, lanes):
+    """total[lane] += sum over c of weights[c] * values[c, lane]"""
+    # Four at a time, as each sum has to wait for the one before.
+    whole = len(weights) // 4 * 4
+    for c in range(0, whole, 4):
+        for lane in range(lanes):
+            total[lane] += (
+                _weight(weights, c, lane) * values[c, lane]
+                + _weight(weights, c + 1, lane) * values[c + 1, lane]
+            ) + (
+                _weight(weights, c + 2, lane) * values[c + 2, lane]
+                + _weight(weights, c + 3, lane) * values[c + 3, lane]
+            )
+    for c in range(whole, len(weights)):
+        for lane in range(lanes):
+            total[lane] += _weight(weights, c, lane) * values[c, lane]
+
+
+@_jit_one
+def _forward_one(z, h0, h, weight, r, b, clock, periods, starts, relu):
+    N = z.shape[1]
+    for t in range(N):
+        previous = h0[r, b] if t == 0 else h[r, t - 1, b]
+        for g in range(len(periods)):
+            group = slice(starts[g], starts[g + 1])
+            h[r, t, b, group] = previous[group]
+            if (clock + t) % periods[g] == 0:
+                senders = previous[starts[g] :]
+                for u in range(starts[g], starts[g + 1]):
+                    row = weight[u, starts[g] :]
+                    total = z[r, t, b, u]
+                    for c in range(len(row)):
+                        total += row[c] * senders[c]
+                    h[r, t, b, u] = total
+                for u in range(starts[g], starts[g + 1]):
+                    x = h[r, t, b, u]
+                    if relu:
+                        h[r, t, b, u] = 0 if x < 0 else x
+                    else:
+                        h[r, t, b, u] = _tanh(x)
+
+
+@_jit_one
+def _backward_one(dh, h, dz, dh0, weight, r, b, clock, periods, starts, relu):
+    N, k = dh.shape[1], dh.shape[3]
+    state = np.zeros(k, dh.dtype)
+    passed = np.zeros(k, dh.dtype)
+    for t in range(N - 1, -1, -1):
+        for u in range(k):
+            state[u] += dh[r, t, b, u] + passed[u]
+            passed[u] = 0
+            dz[r, t, b, u] = 0
+        for g in range(len(periods)):
+            if (clock + t) % periods[g] == 0:
+                to = passed[starts[g] :]
+                for u in range(starts[g], starts[g + 1]):
+                    y = h[r, t, b, u]
+                    slope = (y > 0) if relu else 1 - y * y
+                    gradient = state[u] * slope
+                    dz[r, t, b, u] = gradient
+                    state[u] = 0
+                    row = weight[u, starts[g] :]
+                    for c in range(len(row)):
+                        to[c] += row[c] * gradient
+    for u in range(k):
+        dh0[r, b, u] = state[u] + passed[u]
 
 
 @intrinsic
@@ -228,15 +303,15 @@ def _on_stack(typing_context, like):
     return types.CPointer(like.dtype)(like), generate
 
 
-def _weight(weight, row, column, lane):
-    """A weight [k, k] that all lanes share, or [k, k, LANES], one of each."""
+def _weight(weights, c, lane):
+    """Of weights [k] that all lanes share, or [k, lanes], one of each."""
 
 
 @overload(_weight, inline="always")
-def _overload_weight(weight, row, column, lane):
-    if weight.ndim == 2:
-        return lambda weight, row, column, lane: weight[row, column]
-    return lambda weight, row, column, lane: weight[row, column, lane]
+def _overload_weight(weights, c, lane):
+    if weights.ndim == 1:
+        return lambda weights, c, lane: weights[c]
+    return lambda weights, c, lane: weights[c, lane]
 
 
 def _tanh(x):
