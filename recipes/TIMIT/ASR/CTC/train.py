@@ -15,6 +15,7 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import gc
 import shutil
 import sys
 from functools import partial
@@ -234,10 +235,15 @@ def main(hparams_file, run_opts, overrides):
     brain.evaluate(
         test_data, min_key=name, test_loader_kwargs=hparams["dataloader_opts"]
     )
-    if brain.debug and if_main_process():
+    if brain.debug:
         print("Debugging: no results are written.")
-    if brain.debug or not if_main_process():
-        return
+    elif if_main_process():
+        write_results(brain, hparams, corpus, hparams_file, overrides)
+
+
+def write_results(brain, hparams, corpus, hparams_file, overrides):
+    """The errors, and a folder for `EncoderASR.from_hparams`."""
+    name = hparams["error_name"]
     best = hparams["checkpointer"].find_checkpoint(min_key=name)
     write_report(
         hparams["output_folder"],
@@ -253,7 +259,7 @@ def main(hparams_file, run_opts, overrides):
         "model": partial(torch.save, hparams["model"].state_dict()),
     }
     if hparams["target"] == "wrd":
-        proto = tokenizer.serialized_model_proto()
+        proto = brain.tokenizer.serialized_model_proto()
         savers["tokenizer"] = lambda path: Path(path).write_bytes(proto)
     source = save_pretrained(
         Path(hparams["output_folder"]) / "pretrained",
@@ -270,3 +276,8 @@ if __name__ == "__main__":
         main(*sb.parse_arguments(sys.argv[1:]))
     except ValueError as error:
         sys.exit(f"Error: {error}")
+    if torch.distributed.is_initialized():
+        # Its threads, which the models hold too, must end before Python does:
+        # else the process is now and then aborted, and torchrun stops all.
+        gc.collect()
+        torch.distributed.destroy_process_group()
