@@ -132,10 +132,46 @@ def resample(signal, clock, period, finer, T):
     """
     if period == finer:
         return signal
+    if _sliced(clock):
+        N = _count(T, clock, finer)
+        return _repeat(signal, clock, period, finer, 1 + N)
     after = ticks_before(
         ticks(T, clock, finer, signal.device) + 1, clock, period
     )
     return take(signal, F.pad(after, (0, 0) * (after.dim() - 1) + (1, 0)))
+
+
+def before_ticks(signal, clock, period, other, T):
+    """What a signal of some period holds just before the ticks of another.
+
+    Arguments
+    ---------
+    signal : torch.Tensor
+        A signal [1 + N, B, k].
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence [B].
+    period : int
+        Its period, in steps.
+    other : int
+        The other period.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    torch.Tensor
+        The values at the steps of `ticks` [N, B, k].
+
+    Example
+    -------
+    >>> signal = torch.tensor([0.0, 1.0, 2.0]).reshape(3, 1, 1)
+    >>> before_ticks(signal, clock=2, period=6, other=2, T=12).flatten()
+    tensor([0., 0., 0., 1., 1., 1.])
+    """
+    if _sliced(clock) and period % other == 0:
+        return _repeat(signal, clock, period, other, _count(T, clock, other))
+    steps = ticks(T, clock, other, signal.device)
+    return take(signal, ticks_before(steps, clock, period))
 
 
 def ticks(T, clock, period, device):
@@ -164,8 +200,7 @@ def ticks(T, clock, period, device):
     """
     first = first_tick(clock, period)
     if isinstance(clock, int):
-        # The length of a slice [first::period].
-        N = (T - first + period - 1) // period
+        N = _count(T, clock, period)
         return first + period * torch.arange(N, device=device)
     N = (T + period - 1) // period
     return first + period * torch.arange(N, device=device).unsqueeze(1)
@@ -199,6 +234,22 @@ def take(signal, index):
         return rows.unflatten(1, signal.shape[1:])
     index = index.clamp(max=signal.shape[0] - 1).unsqueeze(-1)
     return signal.take_along_dim(index, dim=0)
+
+
+def _count(T, clock, period):
+    """How many of T steps are ticks: the length of a slice [first::period]."""
+    return (T - first_tick(clock, period) + period - 1) // period
+
+
+def _repeat(signal, clock, period, finer, number):
+    """The first values of a signal of a period as one of a finer period."""
+    ratio = period // finer
+    # The initial value stands for one, and for each finer tick until the first
+    # of its own.
+    tick, first = first_tick(clock, period), first_tick(clock, finer)
+    start = ratio - 1 - (tick - first) // finer
+    values = signal.unsqueeze(1).expand(-1, ratio, -1, -1).flatten(0, 1)
+    return values[start : start + number]
 
 
 def _sliced(clock):

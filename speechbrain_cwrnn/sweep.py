@@ -25,9 +25,8 @@ from math import gcd
 import torch
 import torch.nn.functional as F
 
-from speechbrain_cwrnn.clock import ticks_before
 from speechbrain_cwrnn.recurrence import choose_engine, recurrence
-from speechbrain_cwrnn.signals import hold, project, resample, take, ticks
+from speechbrain_cwrnn.signals import before_ticks, hold, project, resample
 
 
 def clockwork_rnn(
@@ -125,6 +124,7 @@ def clockwork_rnn(
         return output, output[:, -1]
 
     starts = [0, *accumulate(sizes)]
+    initial = h0.split(sizes, dim=1)
     # blocks[i][j - i] is W_ij.
     blocks = [w.split(sizes[i:], dim=1) for i, w in enumerate(weight_hh)]
     drives = project(x, weight_ih, bias, clock, periods, sizes)
@@ -132,14 +132,12 @@ def clockwork_rnn(
     context, context_period = None, None
     for i in reversed(range(len(periods))):
         z, period = drives[i], periods[i]
-        rows = slice(starts[i], starts[i + 1])
         if context is not None:
             # At a tick, a group reads what the slower ones held just before.
-            steps = ticks(T, clock, period, x.device)
-            before = ticks_before(steps, clock, context_period)
-            z = z + take(context[..., rows], before)
-        h = recurrence(z, blocks[i][0], h0[:, rows], nonlinearity, engine)
-        state = torch.cat([h0[None, :, rows].to(h.dtype), h])
+            context, received = context.split([starts[i], sizes[i]], dim=-1)
+            z = z + before_ticks(received, clock, context_period, period, T)
+        h = recurrence(z, blocks[i][0], initial[i], nonlinearity, engine)
+        state = torch.cat([initial[i][None].to(h.dtype), h])
         states.append(state)
         if i > 0:
             # The context is what the slower groups add to each faster one, as
@@ -152,7 +150,7 @@ def clockwork_rnn(
             else:
                 common = gcd(context_period, period)
                 context = resample(
-                    context[..., : starts[i]], clock, context_period, common, T
+                    context, clock, context_period, common, T
                 ) + resample(sent, clock, period, common, T)
                 context_period = common
     output = hold(states[::-1], clock, periods, T)

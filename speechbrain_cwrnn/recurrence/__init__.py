@@ -256,10 +256,10 @@ def _gradients(ctx, dh):
     weight, h0, clock, h = ctx.saved_tensors
     dz, dh0 = _recurrence_backward(dh, h, weight, clock, *ctx.options)
     # The states before the steps are h0, and then h itself: nothing is copied.
-    first, others = dz[..., :1, :, :].sum(-3), dz[..., 1:, :, :]
-    previous = h[..., : others.shape[-3], :, :]
-    dweight = others.flatten(-3, -2).mT @ previous.flatten(-3, -2)
-    dweight = dweight + first.mT @ h0
+    first = dz[..., :1, :, :].flatten(-3, -2)
+    dweight = first.mT @ h0[..., : first.shape[-2], :]
+    others = dz[..., 1:, :, :].flatten(-3, -2)
+    dweight = dweight + others.mT @ h[..., :-1, :, :].flatten(-3, -2)
     return dz, dweight, dh0, None, None, None, None, None
 
 
