@@ -105,7 +105,7 @@ def _chunks(clock):
         for r, b in zip(np.split(replicas, edges), np.split(sequences, edges)):
             for lane in range(0, len(r), LANES):
                 lanes = slice(lane, lane + LANES)
-                yield now, r[lanes], b[lanes]
+                yield now, *map(np.ascontiguousarray, (r[lanes], b[lanes]))
 
 
 # Where lanes make the vectors, the order of sums is kept, as LLVM would
@@ -123,7 +123,6 @@ def _forward_lanes(
     N, k, n = z.shape[1], z.shape[3], len(replicas)
     state = np.zeros((k, lanes), z.dtype)
     new = np.zeros((k, lanes), z.dtype)
-    total = numba.carray(_on_stack(z), lanes)
     for lane in range(n):
         for u in range(k):
             state[u, lane] = h0[replicas[lane], sequences[lane], u]
@@ -136,27 +135,27 @@ def _forward_lanes(
                 h[r, t, b, u] = previous[u]
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
-                senders = state[starts[g] :]
-                for u in range(starts[g], starts[g + 1]):
+                first, end = starts[g], starts[g + 1]
+                for lane in range(n):
+                    r, b = replicas[lane], sequences[lane]
+                    for u in range(first, end):
+                        new[u, lane] = z[r, t, b, u]
+                _add_product(new, weight, state, first, end, first, k)
+                for u in range(first, end):
                     for lane in range(lanes):
-                        total[lane] = 0
-                    for lane in range(n):
-                        total[lane] = z[replicas[lane], t, sequences[lane], u]
-                    _add_product(total, weight[u, starts[g] :], senders, lanes)
-                    if relu:
-                        for lane in range(lanes):
-                            x = total[lane]
+                        x = new[u, lane]
+                        if relu:
                             new[u, lane] = 0 if x < 0 else x
-                    else:
-                        for lane in range(lanes):
-                            new[u, lane] = _tanh(total[lane])
+                        else:
+                            new[u, lane] = _tanh(x)
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
-                for u in range(starts[g], starts[g + 1]):
-                    for lane in range(lanes):
-                        state[u, lane] = new[u, lane]
-                    for lane in range(n):
-                        h[replicas[lane], t, sequences[lane], u] = new[u, lane]
+                group = slice(starts[g], starts[g + 1])
+                state[group] = new[group]
+                for lane in range(n):
+                    r, b = replicas[lane], sequences[lane]
+                    for u in range(starts[g], starts[g + 1]):
+                        h[r, t, b, u] = new[u, lane]
 
 
 @_jit_lanes
@@ -181,7 +180,6 @@ def _backward_lanes(
     outer = np.zeros((n, k), dh.dtype)
     inner = np.zeros((k, lanes), dh.dtype)
     ticked = np.zeros((k, lanes), dh.dtype)
-    total = numba.carray(_on_stack(dh), lanes)
     for t in range(N - 1, -1, -1):
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
@@ -192,50 +190,26 @@ def _backward_lanes(
         for g in range(len(periods)):
             ticked[starts[g] : starts[g + 1]] = 0
             if (clock + t) % periods[g] == 0:
-                for u in range(starts[g], starts[g + 1]):
-                    for lane in range(n):
-                        r, b = replicas[lane], sequences[lane]
+                for lane in range(n):
+                    r, b = replicas[lane], sequences[lane]
+                    for u in range(starts[g], starts[g + 1]):
                         y = h[r, t, b, u]
                         slope = (y > 0) if relu else 1 - y * y
                         gradient = (inner[u, lane] + outer[lane, u]) * slope
                         ticked[u, lane] = gradient
                         dz[r, t, b, u] = gradient
                         outer[lane, u] = 0
-                    for lane in range(lanes):
-                        inner[u, lane] = 0
+                inner[starts[g] : starts[g + 1]] = 0
                 last = starts[g + 1]
         for g in range(len(periods)):
             # Its units send to those of this group and of faster ones.
-            to = min(starts[g + 1], last)
-            for u in range(starts[g], starts[g + 1]):
-                for lane in range(lanes):
-                    total[lane] = 0
-                _add_product(total, weight_t[u, :to], ticked, lanes)
-                for lane in range(lanes):
-                    inner[u, lane] += total[lane]
+            first, end = starts[g], starts[g + 1]
+            to = min(end, last)
+            _add_product(inner, weight_t, ticked, first, end, 0, to)
     for lane in range(n):
         r, b = replicas[lane], sequences[lane]
         for u in range(k):
             dh0[r, b, u] = inner[u, lane] + outer[lane, u]
-
-
-@numba.njit(inline="always")
-def _add_product(total, weights, values, lanes):
-    """total[lane] += sum over c of weights[c] * values[c, lane]"""
-    # Four at a time, as each sum has to wait for the one before.
-    whole = len(weights) // 4 * 4
-    for c in range(0, whole, 4):
-        for lane in range(lanes):
-            total[lane] += (
-                _weight(weights, c, lane) * values[c, lane]
-                + _weight(weights, c + 1, lane) * values[c + 1, lane]
-            ) + (
-                _weight(weights, c + 2, lane) * values[c + 2, lane]
-                + _weight(weights, c + 3, lane) * values[c + 3, lane]
-            )
-    for c in range(whole, len(weights)):
-        for lane in range(lanes):
-            total[lane] += _weight(weights, c, lane) * values[c, lane]
 
 
 @_jit_one
@@ -288,30 +262,94 @@ def _backward_one(dh, h, dz, dh0, weight, r, b, clock, periods, starts, relu):
         dh0[r, b, u] = state[u] + passed[u]
 
 
-@intrinsic
-def _on_stack(typing_context, like):
-    """A pointer to LANES numbers of an array's type, on the stack.
+@_jit_lanes
+def _add_product(totals, weights, values, first, end, start, stop):
+    """totals[u] += sum over start <= c < stop of weights[u, c] * values[c]
 
-    What is not on the heap can overlap no array, so that LLVM keeps the
-    numbers in registers.
+    for the units first <= u < end, of as many lanes as there are. Each sum is
+    formed before it is added.
+    """
+    u = first
+    while u < end:
+        for lane in range(0, totals.shape[1], VECTOR):
+            # Each value serves four sums, which need not wait for each other.
+            if u + 4 <= end:
+                _add_block_of_4(totals, weights, values, u, start, stop, lane)
+            else:
+                _add_block_of_1(totals, weights, values, u, start, stop, lane)
+        u += 4 if u + 4 <= end else 1
+
+
+def _adder(units):
+    """What adds a product to so many units, for VECTOR lanes.
+
+    It is written in LLVM's own vectors, since LLVM makes none of such a loop.
     """
 
-    def generate(context, builder, signature, arguments):
-        dtype = context.get_value_type(like.dtype)
-        return cgutils.alloca_once(builder, dtype, size=LANES)
+    @intrinsic
+    def add(typing_context, totals, weights, values, unit, start, stop, lane):
+        def generate(context, builder, signature, arguments):
+            arrays = [
+                context.make_array(kind)(context, builder, array)
+                for kind, array in zip(signature.args, arguments[:3])
+            ]
+            unit, start, stop, lane = arguments[3:]
+            number = context.get_value_type(totals.dtype)
+            vector = ir.VectorType(number, VECTOR)
+            nothing = ir.Constant(vector, ir.Undefined)
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), VECTOR), None)
+            # Of a number: rows begin anywhere.
+            align = context.get_abi_sizeof(number)
 
-    return types.CPointer(like.dtype)(like), generate
+            def at(i, *place):
+                return cgutils.get_item_pointer(
+                    context, builder, signature.args[i], arrays[i], place
+                )
+
+            def vector_at(i, *place):
+                return builder.bitcast(at(i, *place), vector.as_pointer())
+
+            def weight(u, c):
+                if weights.ndim == 3:
+                    return builder.load(vector_at(1, u, c, lane), align=align)
+                one = builder.insert_element(
+                    nothing, builder.load(at(1, u, c)), ir.IntType(32)(0)
+                )
+                return builder.shuffle_vector(one, nothing, zeros)
+
+            sums = {
+                builder.add(unit, unit.type(i)): cgutils.alloca_once_value(
+                    builder, ir.Constant(vector, None)
+                )
+                for i in range(units)
+            }
+            one = stop.type(1)
+            with cgutils.for_range_slice(builder, start, stop, one) as (c, _):
+                value = builder.load(vector_at(2, c, lane), align=align)
+                for u, total in sums.items():
+                    product = builder.fmul(
+                        weight(u, c), value, flags=["contract"]
+                    )
+                    builder.store(
+                        builder.fadd(
+                            builder.load(total), product, flags=["contract"]
+                        ),
+                        total,
+                    )
+            for u, total in sums.items():
+                pointer = vector_at(0, u, lane)
+                before = builder.load(pointer, align=align)
+                after = builder.fadd(before, builder.load(total))
+                builder.store(after, pointer, align=align)
+            return context.get_dummy_value()
+
+        arguments = totals, weights, values, unit, start, stop, lane
+        return types.none(*arguments), generate
+
+    return add
 
 
-def _weight(weights, c, lane):
-    """Of weights [k] that all lanes share, or [k, lanes], one of each."""
-
-
-@overload(_weight, inline="always")
-def _overload_weight(weights, c, lane):
-    if weights.ndim == 1:
-        return lambda weights, c, lane: weights[c]
-    return lambda weights, c, lane: weights[c, lane]
+_add_block_of_4, _add_block_of_1 = _adder(4), _adder(1)
 
 
 def _tanh(x):
