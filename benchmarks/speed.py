@@ -31,7 +31,6 @@ import torch
 from speechbrain_cwrnn import ClockworkRNN, reference
 from speechbrain_cwrnn.clock import ticks_before
 from speechbrain_cwrnn.recurrence import ENGINES, choose_engine
-from speechbrain_cwrnn.signals import hold, take, ticks
 
 
 def make_layers(B, F, H, groups, backends, device, dtype):
@@ -49,7 +48,7 @@ def make_layers(B, F, H, groups, backends, device, dtype):
             layers["per-group nn.RNN"] = PerGroup(net)
         else:
             net.backend = backend
-            x = torch.empty(B, 0, device=device, dtype=dtype)
+            x = torch.empty(B, 1, F, device=device, dtype=dtype)
             engine = choose_engine(backend, x, net.periods, net.group_sizes)
             layers[f"ClockworkRNN ({engine})"] = net
     layers["nn.RNN"] = torch.nn.RNN(F, H, batch_first=True)
@@ -91,16 +90,29 @@ class PerGroup(torch.nn.Module):
 
     def forward(self, x):
         """x [B, T, F] -> output [B, T, H] and nothing."""
-        T, x = x.shape[1], x.transpose(0, 1)
+        x = x.transpose(0, 1)
+        steps = torch.arange(len(x), device=x.device)
         signals = []
-        for i in reversed(range(len(self.rnns))):
-            steps = ticks(T, 0, self.periods[i], x.device)
-            inputs = [x[:: self.periods[i]]]
-            for period, signal in zip(self.periods[i + 1 :], signals):
-                inputs.append(take(signal, ticks_before(steps, 0, period)))
-            h, _ = self.rnns[i](torch.cat(inputs, dim=-1))
-            signals.insert(0, torch.cat([torch.zeros_like(h[:1]), h]))
-        return hold(signals, 0, self.periods, T), None
+        for rnn, period in zip(reversed(self.rnns), reversed(self.periods)):
+            inputs = [x[::period]]
+            for other, signal in signals:
+                before = ticks_before(steps[::period], 0, other)
+                inputs.append(read(signal, before))
+            h, _ = rnn(torch.cat(inputs, dim=-1))
+            signal = torch.cat([torch.zeros_like(h[:1]), h])
+            signals.insert(0, (period, signal))
+        held = [read(signal, 1 + steps // period) for period, signal in signals]
+        return torch.cat(held, dim=-1).transpose(0, 1), None
+
+
+def read(signal, index):
+    """Some of the values [M, B, k] of a signal.
+
+    The gradient of an embedding is summed several times faster than that of
+    an index.
+    """
+    rows = torch.nn.functional.embedding(index, signal.flatten(1))
+    return rows.unflatten(1, signal.shape[1:])
 
 
 def measure_errors(layers, x, cotangent):

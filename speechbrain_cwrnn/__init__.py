@@ -18,7 +18,7 @@ Authors
 """
 
 from speechbrain_cwrnn.ensemble import Ensemble
+from speechbrain_cwrnn.functional import clockwork_rnn
 from speechbrain_cwrnn.rnn import ClockworkRNN
-from speechbrain_cwrnn.sweep import clockwork_rnn
 
 __all__ = ["ClockworkRNN", "Ensemble", "clockwork_rnn"]

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechbrain_cwrnn.clock import resolve_group_sizes, resolve_periods
+from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
 from speechbrain_cwrnn.recurrence import NONLINEARITIES, choose_engine
-from speechbrain_cwrnn.sweep import clockwork_rnn, dense_weight
 
 
 class ClockworkRNN(nn.Module):

@@ -1,18 +1,20 @@
-"""From the steps of the layer to the ticks of its groups, and back.
+"""What the groups hold, read at other times than their own ticks.
 
-A *signal* is a tensor [1 + N, B, k] of values that change at the ticks of a
-period only: the one before the first tick, then one per tick. Signals are
-time-first, since they are gathered in time.
+A *signal* [R, B, 1 + N, k] has values that change at the ticks of a period
+only: the one before the first tick, then one per tick. It is read at *places*
+[R, B, M, k]: at the steps of the layer, or the ticks of another period.
 
 Where all sequences have the same clock, an int, the ticks of a group are a
-slice of the steps. Where each has a clock of its own, a tensor [B], they are
-gathered. One that ticks less often than others then has ticks past the end,
-which nothing reads: so no length depends on the values of the clocks, and no
-device is asked for them.
+slice of the steps. Where each has a clock of its own, a tensor [R, B], they
+are gathered. One that ticks less often than others then has ticks past the
+end, which nothing reads: so no length depends on the values of the clocks, and
+no device is asked for them.
 
 Authors
  * The speechbrain_cwrnn developers 2026
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,352 +22,260 @@ import torch.nn.functional as F
 from speechbrain_cwrnn.clock import first_tick, ticks_before
 
 
-def project(x, weight_ih, bias, clock, periods, group_sizes):
-    """What the input adds to each group, at the group's own ticks.
+def count_ticks(T, clock, period):
+    """How many values a signal has after the first one.
 
-        z_i[n] = V_i x[n-th tick] + b_i
+    Arguments
+    ---------
+    T : int
+        Number of steps.
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence [R, B].
+    period : int
+        Period of the group, in steps.
 
-    What a group sees of the input is decided here, and nowhere else.
+    Returns
+    -------
+    int
+        The number of ticks; of the sequence that has most of them, if each has
+        a clock of its own.
+
+    Example
+    -------
+    >>> count_ticks(10, clock=1, period=4)
+    2
+    """
+    first = first_tick(clock, period) if isinstance(clock, int) else 0
+    return (T - first + period - 1) // period
+
+
+def take_ticks(x, clock, period):
+    """What there is at the ticks of a group, of what there is at each step.
 
     Arguments
     ---------
     x : torch.Tensor
-        Input [B, T, F].
-    weight_ih : torch.Tensor
-        Input weights V [H, F].
-    bias : torch.Tensor or None
-        Bias [H].
+        Values at each step [R, B, T, F].
     clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
-    periods : sequence of int
-        Period of each group, in steps.
-    group_sizes : sequence of int
-        Units of each group.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        For each group, z [N, B, k] at the steps of `ticks`.
-
-    Example
-    -------
-    >>> x = torch.arange(10.0).reshape(1, 10, 1)
-    >>> z = project(x, torch.ones(2, 1), None, 1, (2, 4), (1, 1))
-    >>> [z_i.flatten().tolist() for z_i in z]
-    [[1.0, 3.0, 5.0, 7.0, 9.0], [3.0, 7.0]]
-    """
-    if _sliced(clock):
-        return _Project.apply(x, weight_ih, bias, clock, periods, group_sizes)
-    T, x = x.shape[1], x.transpose(0, 1)
-    weights = weight_ih.split(group_sizes)
-    biases = [None] * len(weights) if bias is None else bias.split(group_sizes)
-    return tuple(
-        F.linear(take(x, ticks(T, clock, period, x.device)), weight, b)
-        for period, weight, b in zip(periods, weights, biases)
-    )
-
-
-def hold(signals, clock, periods, T):
-    """The values of all groups at every step.
-
-    Arguments
-    ---------
-    signals : sequence of torch.Tensor
-        For each group, a signal [1 + N, B, k].
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
-    periods : sequence of int
-        Period of each group, in steps.
-    T : int
-        Number of steps.
-
-    Returns
-    -------
-    torch.Tensor
-        The values after each step, side by side [B, T, H].
-
-    Example
-    -------
-    >>> signal = torch.tensor([0.0, 1.0, 2.0]).reshape(3, 1, 1)
-    >>> hold([signal], clock=2, periods=[3], T=5).flatten()
-    tensor([0., 1., 1., 1., 2.])
-    """
-    if _sliced(clock):
-        return _Hold.apply(clock, periods, T, *signals)
-    # A step shows what the ticks until then, its own included, have left.
-    until = torch.arange(1, T + 1, device=signals[0].device)
-    if isinstance(clock, torch.Tensor):
-        until = until.unsqueeze(1)
-    held = [
-        take(signal, ticks_before(until, clock, period))
-        for signal, period in zip(signals, periods)
-    ]
-    return torch.cat(held, dim=-1).transpose(0, 1)
-
-
-def resample(signal, clock, period, finer, T):
-    """A signal of some period, as one of a finer period that divides it.
-
-    Arguments
-    ---------
-    signal : torch.Tensor
-        A signal [1 + N, B, k].
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
-    period : int
-        Its period, in steps.
-    finer : int
-        The other period.
-    T : int
-        Number of steps.
-
-    Returns
-    -------
-    torch.Tensor
-        A signal of the finer period.
-
-    Example
-    -------
-    >>> signal = torch.tensor([0.0, 1.0, 2.0]).reshape(3, 1, 1)
-    >>> resample(signal, clock=2, period=6, finer=2, T=12).flatten()
-    tensor([0., 0., 0., 1., 1., 1., 2.])
-    """
-    if period == finer:
-        return signal
-    if _sliced(clock):
-        N = _count(T, clock, finer)
-        return _repeat(signal, clock, period, finer, 1 + N)
-    after = ticks_before(
-        ticks(T, clock, finer, signal.device) + 1, clock, period
-    )
-    return take(signal, F.pad(after, (0, 0) * (after.dim() - 1) + (1, 0)))
-
-
-def before_ticks(signal, clock, period, other, T):
-    """What a signal of some period holds just before the ticks of another.
-
-    Arguments
-    ---------
-    signal : torch.Tensor
-        A signal [1 + N, B, k].
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
-    period : int
-        Its period, in steps.
-    other : int
-        The other period.
-    T : int
-        Number of steps.
-
-    Returns
-    -------
-    torch.Tensor
-        The values at the steps of `ticks` [N, B, k].
-
-    Example
-    -------
-    >>> signal = torch.tensor([0.0, 1.0, 2.0]).reshape(3, 1, 1)
-    >>> before_ticks(signal, clock=2, period=6, other=2, T=12).flatten()
-    tensor([0., 0., 0., 1., 1., 1.])
-    """
-    if _sliced(clock) and period % other == 0:
-        return _repeat(signal, clock, period, other, _count(T, clock, other))
-    steps = ticks(T, clock, other, signal.device)
-    return take(signal, ticks_before(steps, clock, period))
-
-
-def ticks(T, clock, period, device):
-    """The steps below T at which a group ticks.
-
-    Arguments
-    ---------
-    T : int
-        Number of steps.
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
+        Steps since the state was zero, one for all or one per sequence [R, B].
     period : int
         Period of the group, in steps.
-    device : torch.device
-        Where to put them.
 
     Returns
     -------
     torch.Tensor
-        The steps [N]; or [N, B], some of them past the end.
+        Values at its ticks [R, B, N, F].
 
     Example
     -------
-    >>> ticks(10, clock=1, period=4, device="cpu")
+    >>> x = torch.arange(10).reshape(1, 1, 10, 1)
+    >>> take_ticks(x, clock=1, period=4).flatten()
     tensor([3, 7])
     """
-    first = first_tick(clock, period)
     if isinstance(clock, int):
-        N = _count(T, clock, period)
-        return first + period * torch.arange(N, device=device)
-    N = (T + period - 1) // period
-    return first + period * torch.arange(N, device=device).unsqueeze(1)
+        return x[:, :, first_tick(clock, period) :: period]
+    return x.take_along_dim(_tick_index(x, clock, period), dim=2)
 
 
-def take(signal, index):
-    """The values of a signal at some of its places.
+def add_at_ticks(x, values, clock, period):
+    """Add values at the ticks of a group: the transpose of `take_ticks`.
 
     Arguments
     ---------
-    signal : torch.Tensor
-        Values [M, B, k].
-    index : torch.Tensor
-        Places [N], or [N, B] for each sequence; past the end is the last one.
-
-    Returns
-    -------
-    torch.Tensor
-        The values there [N, B, k].
+    x : torch.Tensor
+        What is added to, at each step [R, B, T, F].
+    values : torch.Tensor
+        What is added, at each tick [R, B, N, F]; zero for ticks past the end.
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence [R, B].
+    period : int
+        Period of the group, in steps.
 
     Example
     -------
-    >>> signal = torch.tensor([[[5.0]], [[6.0]], [[7.0]]])
-    >>> take(signal, torch.tensor([0, 2, 2])).flatten()
-    tensor([5., 7., 7.])
+    >>> x = torch.zeros(1, 1, 5, 1)
+    >>> add_at_ticks(x, torch.ones(1, 1, 2, 1), clock=1, period=2)
+    >>> x.flatten()
+    tensor([0., 1., 0., 1., 0.])
     """
-    if index.dim() == 1:
-        # An embedding, as its gradient is summed several times faster than
-        # that of index_select.
-        rows = F.embedding(index, signal.flatten(1))
-        return rows.unflatten(1, signal.shape[1:])
-    index = index.clamp(max=signal.shape[0] - 1).unsqueeze(-1)
-    return signal.take_along_dim(index, dim=0)
+    if isinstance(clock, int):
+        x[:, :, first_tick(clock, period) :: period] += values
+    else:
+        index = _tick_index(x, clock, period)
+        x.scatter_add_(2, index.expand_as(values), values)
 
 
-def _count(T, clock, period):
-    """How many of T steps are ticks: the length of a slice [first::period]."""
-    return (T - first_tick(clock, period) + period - 1) // period
+def read_at(T, clock, period, other=1, before=False, initial=False):
+    """How a signal of a period is read at the ticks of another one.
 
+    Arguments
+    ---------
+    T : int
+        Number of steps.
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence [R, B].
+    period : int
+        Period of the signal, in steps.
+    other : int
+        Period of the places where it is read; 1 for each step.
+    before : bool
+        Whether what was held just before these ticks is read.
+    initial : bool
+        Whether the value before all steps comes first, so that what is read is
+        a signal again.
 
-def _repeat(signal, clock, period, finer, number):
-    """The first values of a signal of a period as one of a finer period."""
-    ratio = period // finer
-    # The initial value stands for one, and for each finer tick until the first
-    # of its own.
-    tick, first = first_tick(clock, period), first_tick(clock, finer)
-    start = ratio - 1 - (tick - first) // finer
-    values = signal.unsqueeze(1).expand(-1, ratio, -1, -1).flatten(0, 1)
-    return values[start : start + number]
+    Returns
+    -------
+    Runs or Gather
+        Both have the same methods.
 
-
-def _sliced(clock):
-    """Whether ticks are slices of the steps, with gradients by hand.
-
-    Not for a compiler, which fuses gathers by itself, and would have to know
-    of any length whether a slice is empty.
+    Example
+    -------
+    >>> signal = torch.tensor([0.0, 1.0, 2.0]).reshape(1, 1, 3, 1)
+    >>> read_at(5, clock=2, period=3).read(signal, 5).flatten()
+    tensor([0., 1., 1., 1., 2.])
+    >>> reading = read_at(12, clock=2, period=6, other=2, before=True)
+    >>> reading.read(signal, 6).flatten()
+    tensor([0., 0., 0., 1., 1., 1.])
+    >>> reading = read_at(12, clock=2, period=6, other=2, initial=True)
+    >>> reading.read(signal, 7).flatten()
+    tensor([0., 0., 0., 1., 1., 1., 2.])
     """
-    return isinstance(clock, int) and not torch.compiler.is_compiling()
+    if isinstance(clock, int) and period % other == 0:
+        wait = first_tick(clock, period) - first_tick(clock, other)
+        return Runs(wait // other + before + initial, period // other)
+    N = count_ticks(T, clock, other)
+    if isinstance(clock, int):
+        clock = torch.tensor([[clock]])
+    clock = clock.unsqueeze(-1)
+    steps = other * torch.arange(N, device=clock.device)
+    steps = steps + first_tick(clock, other)
+    index = ticks_before(steps if before else steps + 1, clock, period)
+    # A value is read until the next tick, and the one of a tick past the end
+    # as often as no other.
+    longest = (period + other - 1) // other + 1
+    return Gather(F.pad(index, (int(initial), 0)), longest)
 
 
-class _Project(torch.autograd.Function):
-    """`project`, with a gradient of x that is written once and added to.
+@dataclass
+class Runs:
+    """Values that are read some times in a row each.
 
-    By itself, PyTorch fills an input full of zeros for each group.
+    Arguments
+    ---------
+    lead : int
+        How often the first value is read.
+    length : int
+        How often each other one is read, unless the end comes before.
     """
 
-    generate_vmap_rule = True
+    lead: int
+    length: int
 
-    @staticmethod
-    def forward(x, weight_ih, bias, clock, periods, group_sizes):
-        weights = weight_ih.split(group_sizes)
-        biases = (
-            [None] * len(weights) if bias is None else bias.split(group_sizes)
-        )
-        return tuple(
-            F.linear(x[:, first_tick(clock, period) :: period], weight, b)
-            .transpose(0, 1)
-            .contiguous()
-            for period, weight, b in zip(periods, weights, biases)
-        )
+    def read(self, signal, M):
+        """The values at M places [R, B, M, k]."""
+        places = signal.new_empty(*signal.shape[:2], M, signal.shape[3])
+        self.write(signal, places)
+        return places
 
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, weight_ih, bias, *ctx.options = inputs
-        ctx.has_bias = bias is not None
-        ctx.save_for_backward(x, weight_ih)
+    def write(self, signal, places):
+        """Write the values to their places."""
+        for run, value in self._parts(signal, places):
+            run.copy_(value)
 
-    @staticmethod
-    def backward(ctx, *dz):
-        x, weight_ih = ctx.saved_tensors
-        clock, periods, group_sizes = ctx.options
-        dx, dweight, dbias = None, [], []
-        for period, weight, dz_i in zip(
-            periods, weight_ih.split(group_sizes), dz
-        ):
-            seen = slice(first_tick(clock, period), None, period)
-            dz_i = dz_i.transpose(0, 1)
-            N = dz_i.shape[1]
-            dz_i = dz_i.flatten(0, 1)
-            dweight.append(dz_i.mT @ x[:, seen].flatten(0, 1).to(dz_i.dtype))
-            dbias.append(dz_i.sum(0))
-            if ctx.needs_input_grad[0]:
-                dx_i = dz_i @ weight.to(dz_i.dtype)
-                dx_i = dx_i.unflatten(0, (x.shape[0], N))
-                if dx is None and period == 1:
-                    dx = dx_i
-                    continue
-                if dx is None:
-                    dx = dx_i.new_zeros(x.shape)
-                dx[:, seen] += dx_i
-        dbias = torch.cat(dbias) if ctx.has_bias else None
-        return dx, torch.cat(dweight), dbias, None, None, None
+    def add(self, signal, places):
+        """Add the values to what is at their places."""
+        for run, value in self._parts(signal, places):
+            run.add_(value)
 
+    def collect(self, places, signal):
+        """Write sums over the places to the values: the transpose of `read`."""
+        lead, n, rest = self._count(places)
+        signal[:, :, : 1 - min(lead, 1)] = 0
+        signal[:, :, 1 + n + min(rest, 1) :] = 0
+        for run, value in self._parts(signal, places):
+            if run.shape[3] == 1:
+                value.copy_(run)
+            else:
+                torch.sum(run, 3, keepdim=True, out=value)
 
-class _Hold(torch.autograd.Function):
-    """`hold`, which writes each value once, and reads each gradient once."""
+    def _count(self, places):
+        """Places that read the first value, whole runs, places of the rest."""
+        lead = min(self.lead, places.shape[2])
+        return lead, *divmod(places.shape[2] - lead, self.length)
 
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(clock, periods, T, *signals):
-        # The signal of the fastest group depends on all that any other does.
-        # So under vmap, where one of them is mapped, it is, and so is output.
-        B = signals[0].shape[1]
-        sizes = [signal.shape[2] for signal in signals]
-        output = signals[0].new_empty(B, T, sum(sizes))
-        for held, signal, period in zip(
-            output.split(sizes, dim=-1), signals, periods
-        ):
-            before, whole, rest = _parts(T, clock, period)
-            signal = signal.transpose(0, 1)
-            held[:, before] = signal[:, :1]
-            N = (whole.stop - whole.start) // period
-            held[:, whole].unflatten(1, (N, period)).copy_(
-                signal[:, 1 : 1 + N].unsqueeze(2)
-            )
-            held[:, rest] = signal[:, -1:]
-        return output
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.clock, ctx.periods, ctx.T, *signals = inputs
-        ctx.shapes = [signal.shape for signal in signals]
-
-    @staticmethod
-    def backward(ctx, doutput):
-        gradients = []
-        sizes = [shape[2] for shape in ctx.shapes]
-        for dheld, shape, period in zip(
-            doutput.split(sizes, dim=-1), ctx.shapes, ctx.periods
-        ):
-            before, whole, rest = _parts(ctx.T, ctx.clock, period)
-            N = (whole.stop - whole.start) // period
-            parts = [
-                dheld[:, before].sum(1, keepdim=True),
-                dheld[:, whole].unflatten(1, (N, period)).sum(2),
-                # The last tick, if the end cuts its period short.
-                dheld[:, rest].sum(1, keepdim=True)[:, : shape[0] - 1 - N],
-            ]
-            gradients.append(torch.cat(parts, dim=1).transpose(0, 1))
-        return None, None, None, *gradients
+    def _parts(self, signal, places):
+        """Views of runs [R, B, n, length, k] and values [R, B, n, 1, k]."""
+        lead, n, rest = self._count(places)
+        end = lead + n * self.length
+        signal = signal.unsqueeze(3)
+        if lead:
+            yield places[:, :, None, :lead], signal[:, :, :1]
+        if n:
+            runs = places[:, :, lead:end].unflatten(2, (n, self.length))
+            yield runs, signal[:, :, 1 : 1 + n]
+        if rest:
+            yield places[:, :, None, end:], signal[:, :, 1 + n : 2 + n]
 
 
-def _parts(T, clock, period):
-    """Three slices of T steps: before the first tick, whole periods, rest."""
-    first = min(first_tick(clock, period), T)
-    rest = first + (T - first) // period * period
-    return slice(0, first), slice(first, rest), slice(rest, T)
+@dataclass
+class Gather:
+    """Values that are read at places which only the device knows, or which
+    follow no simple rule.
+
+    Arguments
+    ---------
+    index : torch.Tensor
+        Which value is read at each place [R, B, M], or [1, 1, M]; rising.
+    longest : int
+        How often the same is read at most.
+    """
+
+    index: torch.Tensor
+    longest: int
+
+    def read(self, signal, M):
+        """The values at M places [R, B, M, k]; past the end, the last one."""
+        index = self.index.to(signal.device).expand(*signal.shape[:2], M)
+        index = index.clamp(max=signal.shape[2] - 1).unsqueeze(-1)
+        return signal.take_along_dim(index, dim=2)
+
+    def write(self, signal, places):
+        """Write the values to their places."""
+        places.copy_(self.read(signal, places.shape[2]))
+
+    def add(self, signal, places):
+        """Add the values to what is at their places."""
+        places.add_(self.read(signal, places.shape[2]))
+
+    def collect(self, places, signal):
+        """Write sums over the places to the values: the transpose of `read`.
+
+        What is read past the end of a signal does not count.
+        """
+        # Not by scatter_add_, whose order of summation changes on a GPU.
+        M, values = places.shape[2], signal.shape[2]
+        if M == 0:
+            signal.zero_()
+            return
+        index = self.index.to(signal.device).expand(*signal.shape[:2], M)
+        values = torch.arange(values + 1, device=signal.device)
+        values = values.expand(*signal.shape[:2], -1)
+        first = torch.searchsorted(index.contiguous(), values.contiguous())
+        run = torch.arange(self.longest, device=signal.device)
+        run = first[..., :-1, None] + run
+        inside = (run < first[..., 1:, None]).unsqueeze(-1)
+        run = run.clamp(max=M - 1).flatten(2).unsqueeze(-1)
+        summands = places.take_along_dim(run, dim=2)
+        summands = summands.unflatten(2, inside.shape[2:4])
+        signal.copy_(summands.where(inside, 0).sum(3))
+
+
+def _tick_index(x, clock, period):
+    """The steps of a group's ticks [R, B, N, 1]; those past the end last."""
+    T = x.shape[2]
+    clock = clock.unsqueeze(-1)
+    N = count_ticks(T, clock, period)
+    steps = period * torch.arange(N, device=clock.device)
+    steps = steps + first_tick(clock, period)
+    return steps.clamp(max=T - 1).expand(*x.shape[:2], N).unsqueeze(-1)

@@ -12,8 +12,13 @@ tick. Only the second line is sequential. Each distinct state is multiplied
 once, however long it is held, and the paper's model results exactly, for any
 periods.
 
-Networks so small that this would be more calls than arithmetic are run by the
-compiled engine, all groups at once, step by step.
+What the slower groups add to the faster ones is carried along as one signal,
+the *context*, that may change when any of them ticks: for periods that divide
+each other, simply when the fastest of them does. The backward pass goes the
+other way, from the fastest group to the slowest, with the gradient of the
+context.
+
+Here all tensors have a leading dimension of independent replicas, R.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -23,182 +28,179 @@ from itertools import accumulate
 from math import gcd
 
 import torch
-import torch.nn.functional as F
 
-from speechbrain_cwrnn.recurrence import choose_engine, recurrence
-from speechbrain_cwrnn.signals import before_ticks, hold, project, resample
+from speechbrain_cwrnn.linear import (
+    add_linear,
+    linear,
+    outer,
+    outer_before,
+)
+from speechbrain_cwrnn.signals import (
+    add_at_ticks,
+    count_ticks,
+    read_at,
+    take_ticks,
+)
 
 
-def clockwork_rnn(
-    x,
-    weight_ih,
-    weight_hh,
-    bias=None,
-    h0=None,
-    *,
-    periods,
-    clock=0,
-    nonlinearity="tanh",
-    backend="auto",
+def forward(
+    x, weight_ih, bias, weight, h0, clock, periods, sizes, nonlinearity, engine
 ):
-    """Functional version of a `ClockworkRNN` of one layer and direction.
-
-        h_i[t] = f(V_i x[t] + b_i + sum_{j >= i} W_ij h_j[t-1])
-
-    if (clock + t) % P_i == 0, and h_i[t] = h_i[t-1] otherwise, for the groups
-    i = 1, ..., G of rising period P_i (Koutnik et al., arXiv:1402.3511).
+    """Run a layer over all steps.
 
     Arguments
     ---------
     x : torch.Tensor
-        Input [B, T, F]; F may be 0.
+        Input [R, B, T, F].
     weight_ih : torch.Tensor
-        Input weights V [H, F], fastest group first.
-    weight_hh : list of torch.Tensor
-        Block rows of the recurrent weights: the i-th, of the i-th fastest
-        group, is [k_i, k_i + ... + k_G].
+        Input weights V [R, H, F].
     bias : torch.Tensor or None
-        Bias [H].
-    h0 : torch.Tensor or None
-        State before the first step [B, H]; None for zero.
-    periods : sequence of int
-        Period of each group in steps, strictly increasing.
+        Bias [R, H].
+    weight : torch.Tensor
+        Recurrent weights W [R, H, H]; what stands below the blocks is not
+        looked at.
+    h0 : torch.Tensor
+        State before the first step [R, B, H].
     clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [B].
+        Steps since the state was zero, one for all or one per sequence [R, B].
+    periods : sequence of int
+        Period of each group.
+    sizes : sequence of int
+        Units of each group.
     nonlinearity : str
-        "tanh" or "relu".
-    backend : str
-        Engine of the recurrence; see `speechbrain_cwrnn.recurrence`.
-
-    Returns
-    -------
-    output : torch.Tensor
-        The state after every step [B, T, H].
-    hn : torch.Tensor
-        The state after the last step [B, H].
-
-    Example
-    -------
-    >>> x = torch.rand(2, 10, 3)
-    >>> weight_hh = [torch.rand(4, 6), torch.rand(2, 2)]
-    >>> output, hn = clockwork_rnn(
-    ...     x, torch.rand(6, 3), weight_hh, periods=(1, 4)
-    ... )
-    >>> output.shape, hn.shape
-    (torch.Size([2, 10, 6]), torch.Size([2, 6]))
-    """
-    if len(periods) != len(weight_hh):
-        raise ValueError(
-            f"periods={periods}: expected one for each of the "
-            f"{len(weight_hh)} block rows of weight_hh."
-        )
-    B, T, _ = x.shape
-    if h0 is None:
-        h0 = x.new_zeros(B, len(weight_ih))
-    if T == 1:
-        h = _step(
-            x[:, 0],
-            weight_ih,
-            weight_hh,
-            bias,
-            h0,
-            periods,
-            clock,
-            nonlinearity,
-        )
-        return h.unsqueeze(1), h
-
-    sizes = [len(weight) for weight in weight_hh]
-    engine = choose_engine(backend, x, periods, sizes)
-    if engine == "cpu":
-        output = recurrence(
-            F.linear(x.transpose(0, 1), weight_ih, bias),
-            dense_weight(weight_hh),
-            h0,
-            nonlinearity,
-            engine,
-            clock,
-            periods,
-            sizes,
-        ).transpose(0, 1)
-        return output, output[:, -1]
-
-    starts = [0, *accumulate(sizes)]
-    initial = h0.split(sizes, dim=1)
-    # blocks[i][j - i] is W_ij.
-    blocks = [w.split(sizes[i:], dim=1) for i, w in enumerate(weight_hh)]
-    drives = project(x, weight_ih, bias, clock, periods, sizes)
-    states = []
-    context, context_period = None, None
-    for i in reversed(range(len(periods))):
-        z, period = drives[i], periods[i]
-        if context is not None:
-            # At a tick, a group reads what the slower ones held just before.
-            context, received = context.split([starts[i], sizes[i]], dim=-1)
-            z = z + before_ticks(received, clock, context_period, period, T)
-        h = recurrence(z, blocks[i][0], initial[i], nonlinearity, engine)
-        state = torch.cat([initial[i][None].to(h.dtype), h])
-        states.append(state)
-        if i > 0:
-            # The context is what the slower groups add to each faster one, as
-            # a signal that changes when any of them may tick: for periods
-            # that divide each other, simply when the fastest of them does.
-            sent = torch.cat([blocks[r][i - r] for r in range(i)])
-            sent = F.linear(state, sent)
-            if context is None:
-                context, context_period = sent, period
-            else:
-                common = gcd(context_period, period)
-                context = resample(
-                    context, clock, context_period, common, T
-                ) + resample(sent, clock, period, common, T)
-                context_period = common
-    output = hold(states[::-1], clock, periods, T)
-    return output, output[:, -1]
-
-
-def dense_weight(weight_hh):
-    """The recurrent weights as a matrix with its zeros.
-
-    Arguments
-    ---------
-    weight_hh : list of torch.Tensor
-        Block rows, as in `clockwork_rnn`.
+        f, "tanh" or "relu".
+    engine : module
+        What runs the recurrence of a group.
 
     Returns
     -------
     torch.Tensor
-        W [H, H], block-upper-triangular; rows receive, columns send.
+        The state after every step [R, B, T, H].
+    """
+    T = x.shape[2]
+    output = x.new_empty(*x.shape[:3], h0.shape[-1])
+    groups = list(zip(periods, _slices(sizes), _common_periods(periods)))
+    context, coarse = None, None
+    for period, units, common in reversed(groups):
+        z = linear(
+            take_ticks(x, clock, period),
+            weight_ih[:, units],
+            None if bias is None else bias[:, units],
+        )
+        # The initial state and z, which the engine replaces by the others.
+        state = torch.cat([h0[:, :, None, units], z], dim=2)
+        if context is not None:
+            # At a tick, a group reads what the slower ones held just before.
+            reading = read_at(T, clock, coarse, period, before=True)
+            reading.add(context[..., units], state[:, :, 1:])
+        engine.forward(state, weight[:, units, units], nonlinearity)
+        read_at(T, clock, period).write(state, output[..., units])
+        faster = slice(units.start)
+        if units.start == 0:
+            break
+        sent = linear(state, weight[:, faster, units])
+        if context is not None:
+            places = 1 + count_ticks(T, clock, common)
+            if period != common:
+                reading = read_at(T, clock, period, common, initial=True)
+                sent = reading.read(sent, places)
+            reading = read_at(T, clock, coarse, common, initial=True)
+            reading.add(context[..., faster], sent)
+        context, coarse = sent, common
+    return output
 
-    Example
+
+def backward(
+    doutput,
+    output,
+    x,
+    weight_ih,
+    weight,
+    h0,
+    clock,
+    periods,
+    sizes,
+    nonlinearity,
+    engine,
+    needs_dx,
+):
+    """The gradients from that of the output.
+
+    Arguments
+    ---------
+    doutput : torch.Tensor
+        Gradient of the output [R, B, T, H].
+    output : torch.Tensor
+        What `forward` returned.
+    x, weight_ih, weight, h0, clock, periods, sizes, nonlinearity, engine
+        As in `forward`.
+    needs_dx : bool
+        Whether the gradient of x is wanted.
+
+    Returns
     -------
-    >>> dense_weight([torch.ones(1, 3), torch.ones(2, 2)])
-    tensor([[1., 1., 1.],
-            [0., 1., 1.],
-            [0., 1., 1.]])
+    tuple of torch.Tensor
+        Gradients of x (None if it is not wanted), weight_ih, bias, weight and
+        h0, of their shapes.
     """
-    H = weight_hh[0].shape[1]
-    return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
+    T = x.shape[2]
+    dx = None
+    dweight_ih = weight_ih.new_empty(weight_ih.shape)
+    dbias = h0.new_empty(h0.shape[0], h0.shape[2])
+    dweight = weight.new_zeros(weight.shape)
+    dh0 = h0.new_empty(h0.shape)
+    dcontext = None
+    commons = _common_periods(periods)
+    for i, (period, units) in enumerate(zip(periods, _slices(sizes))):
+        faster, common = slice(units.start), commons[i]
+        states = take_ticks(output[..., units], clock, period)
+        state = torch.cat([h0[:, :, None, units], states], dim=2)
+        dstate = state.new_empty(state.shape)
+        read_at(T, clock, period).collect(doutput[..., units], dstate)
+        if dcontext is not None:
+            dsent = dcontext
+            if period != common:
+                dsent = state.new_empty(*state.shape[:3], units.start)
+                reading = read_at(T, clock, period, common, initial=True)
+                reading.collect(dcontext, dsent)
+            outer(dsent, state, out=dweight[:, faster, units])
+            add_linear(dstate, dsent, weight[:, faster, units].mT)
+        engine.backward(dstate, state, weight[:, units, units], nonlinearity)
+        dh0[..., units] = dstate[:, :, 0]
+        dstate[:, :, 0] = 0
+        outer_before(dstate, state, out=dweight[:, units, units])
+
+        dz = dstate[:, :, 1:].contiguous()
+        seen = take_ticks(x, clock, period)
+        outer(dz, seen, out=dweight_ih[:, units])
+        torch.sum(dz, (1, 2), out=dbias[:, units])
+        if needs_dx:
+            dx_of_group = linear(dz, weight_ih[:, units].mT)
+            if dx is None and dx_of_group.shape == x.shape:
+                dx = dx_of_group
+            else:
+                dx = x.new_zeros(x.shape) if dx is None else dx
+                add_at_ticks(dx, dx_of_group, clock, period)
+
+        if i + 1 < len(sizes):
+            coarse = commons[i + 1]
+            places = 1 + count_ticks(T, clock, coarse)
+            finer = dcontext
+            dcontext = dz.new_empty(*dz.shape[:2], places, units.stop)
+            reading = read_at(T, clock, coarse, period, before=True)
+            reading.collect(dz, dcontext[..., units])
+            if finer is not None:
+                reading = read_at(T, clock, coarse, common, initial=True)
+                reading.collect(finer, dcontext[..., faster])
+    return dx, dweight_ih, dbias, dweight, dh0
 
 
-def _step(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):
-    """A single step, all groups at once: x [B, F], h0 [B, H] -> h [B, H].
+def _slices(sizes):
+    """Where the units of each group are."""
+    ends = list(accumulate(sizes))
+    return [slice(end - k, end) for end, k in zip(ends, sizes)]
 
-    Groups that do not tick are computed too, and not used: every parameter
-    has a gradient then, and the clocks need not be known on the host.
-    """
-    H = h0.shape[1]
-    z = F.linear(x, weight_ih, bias)
-    h0 = h0.to(z.dtype)
-    z = z + torch.cat(
-        [F.linear(h0[:, H - w.shape[1] :], w) for w in weight_hh], dim=-1
-    )
-    period = torch.cat(
-        [
-            torch.full((len(w),), p, device=x.device)
-            for p, w in zip(periods, weight_hh)
-        ]
-    )
-    if isinstance(clock, torch.Tensor):
-        clock = clock.unsqueeze(-1)
-    return torch.where(clock % period == 0, getattr(torch, nonlinearity)(z), h0)
+
+def _common_periods(periods):
+    """For each group, the period at which it or any slower one may tick."""
+    return list(accumulate(reversed(periods), gcd))[::-1]

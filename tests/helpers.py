@@ -46,11 +46,11 @@ def random_layer(group_sizes, B, T, F, bias=True, h0=True, dtype=torch.float64):
     }
 
 
-def cast(layer, dtype):
+def cast(layer, dtype, device="cpu"):
     """The same layer in another dtype, with leaves of its own."""
 
     def leaf(value):
-        return value.detach().to(dtype).requires_grad_()
+        return value.detach().to(device, dtype).requires_grad_()
 
     return {
         name: [leaf(w) for w in value]
@@ -110,12 +110,34 @@ def assert_as_exact(actual, plain, exact):
 
 
 def plain(z, weight, h0, nonlinearity):
-    """The recurrence as its equation, for z [..., N, B, k]."""
+    """The recurrence of a group as its equation, for z [R, B, N, k]."""
     states = []
-    for z_n in z.unbind(-3):
+    for z_n in z.unbind(2):
         h0 = getattr(torch, nonlinearity)(z_n + h0 @ weight.mT)
         states.append(h0)
-    return torch.stack(states, -3)
+    return torch.stack(states, 2)
+
+
+def run_plain(z, weight, h0, nonlinearity, dh):
+    """States and gradients by automatic differentiation, by name."""
+    z, h0 = (x.detach().requires_grad_() for x in (z, h0))
+    h = plain(z, weight, h0, nonlinearity)
+    dz, dh0 = torch.autograd.grad(h, (z, h0), dh)
+    return {"h": h.detach(), "dz": dz, "dh0": dh0}
+
+
+def run_engine(engine, z, weight, h0, nonlinearity, dh):
+    """The same from an engine for one group."""
+    state = torch.cat([h0.unsqueeze(2), z], dim=2)
+    engine.forward(state, weight, nonlinearity)
+    assert torch.equal(state[:, :, 0], h0)
+    dstate = torch.cat([torch.zeros_like(h0).unsqueeze(2), dh], dim=2)
+    engine.backward(dstate, state, weight, nonlinearity)
+    return {
+        "h": state[:, :, 1:],
+        "dz": dstate[:, :, 1:],
+        "dh0": dstate[:, :, 0],
+    }
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def engine(request, monkeypatch):
 
     if request.param == "cpu" and "autocast" in request.node.name:
         pytest.skip("not in bfloat16")
-    monkeypatch.setattr("speechbrain_cwrnn.sweep.choose_engine", choose)
+    monkeypatch.setattr("speechbrain_cwrnn.functional.choose_engine", choose)
 
 
 def make(hidden_size=8, input_size=3, periods=PERIODS, **options):

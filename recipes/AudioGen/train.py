@@ -171,7 +171,7 @@ def main(hparams_file, run_opts, overrides):
     engines = {
         choose_engine(
             module.backend,
-            torch.empty(1, device=brain.device),
+            torch.empty(ensemble.num_copies, 1, 1, 0, device=brain.device),
             module.periods,
             module.group_sizes,
         )

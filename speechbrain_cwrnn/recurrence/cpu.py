@@ -30,22 +30,21 @@ FEW = 4
 WORTH_THREADS = 2_000_000
 
 
-def forward(z, weight, h0, nonlinearity, clock, periods, group_sizes):
-    """The states h [R, N, B, k] of z [R, N, B, k]; see the package."""
-    h = torch.empty_like(z, memory_format=torch.contiguous_format)
+def forward(z, weight, h0, clock, periods, group_sizes, nonlinearity):
+    """Replace z by h in z [R, B, T, H], for weight [R, H, H] and h0 [R, B, H];
+    see the package."""
     _run(
         (_forward_lanes, _forward_one),
-        (z, h0, h),
+        (h0, z),
         (weight, weight),
         (clock, periods, group_sizes, nonlinearity),
     )
-    return h
 
 
-def backward(dh, h, weight, nonlinearity, clock, periods, group_sizes):
-    """The gradients dz [R, N, B, k] and dh0 [R, B, k] from that of h."""
-    dz = torch.empty_like(dh, memory_format=torch.contiguous_format)
-    dh0 = h.new_empty(h.shape[0], *h.shape[2:])
+def backward(dh, h, weight, clock, periods, group_sizes, nonlinearity):
+    """The gradients dz [R, B, T, H] and dh0 [R, B, H] from that of h."""
+    dz = h.new_empty(h.shape)
+    dh0 = h.new_empty(*h.shape[:2], h.shape[3])
     _run(
         (_backward_lanes, _backward_one),
         (dh, h, dz, dh0),
@@ -58,11 +57,10 @@ def backward(dh, h, weight, nonlinearity, clock, periods, group_sizes):
 def _run(kernels, tensors, weights, options):
     """Call a kernel for all sequences, in as many threads as torch has."""
     of_many, of_one = kernels
-    weight, weight_of_one = (w.detach().contiguous().numpy() for w in weights)
+    weight, weight_of_one = (w.contiguous().numpy() for w in weights)
     clock, periods, group_sizes, nonlinearity = options
-    arrays = [tensor.detach().contiguous().numpy() for tensor in tensors]
-    if clock is None:
-        clock = np.zeros((len(weight), arrays[0].shape[2]), np.int64)
+    arrays = [tensor.contiguous().numpy() for tensor in tensors]
+    clock = np.broadcast_to(np.asarray(clock), arrays[0].shape[:2])
     groups = np.array(periods), np.cumsum([0, *group_sizes])
     relu = nonlinearity == "relu"
 
@@ -81,9 +79,9 @@ def _run(kernels, tensors, weights, options):
         where = replicas, sequences, now
         of_many(*arrays, weights, *where, *groups, relu, lanes)
 
-    chunks = list(_chunks(np.asarray(clock)))
+    chunks = list(_chunks(clock))
     threads = min(torch.get_num_threads(), len(chunks))
-    if threads == 1 or arrays[0].size * weight.shape[-1] < WORTH_THREADS:
+    if threads == 1 or arrays[1].size * weight.shape[-1] < WORTH_THREADS:
         for chunk in chunks:
             run(chunk)
     else:
@@ -118,28 +116,22 @@ _jit_one = _jit(fastmath={"contract", "reassoc"})
 
 @_jit_lanes
 def _forward_lanes(
-    z, h0, h, weight, replicas, sequences, clock, periods, starts, relu, lanes
+    h0, h, weight, replicas, sequences, clock, periods, starts, relu, lanes
 ):
-    N, k, n = z.shape[1], z.shape[3], len(replicas)
-    state = np.zeros((k, lanes), z.dtype)
-    new = np.zeros((k, lanes), z.dtype)
+    T, k, n = h.shape[2], h.shape[3], len(replicas)
+    state = np.zeros((k, lanes), h.dtype)
+    new = np.zeros((k, lanes), h.dtype)
     for lane in range(n):
         for u in range(k):
             state[u, lane] = h0[replicas[lane], sequences[lane], u]
-    for t in range(N):
-        # What is held is copied as rows, and what ticks written over it.
-        for lane in range(n):
-            r, b = replicas[lane], sequences[lane]
-            previous = h0[r, b] if t == 0 else h[r, t - 1, b]
-            for u in range(k):
-                h[r, t, b, u] = previous[u]
+    for t in range(T):
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
                 first, end = starts[g], starts[g + 1]
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
                     for u in range(first, end):
-                        new[u, lane] = z[r, t, b, u]
+                        new[u, lane] = h[r, b, t, u]
                 _add_product(new, weight, state, first, end, first, k)
                 for u in range(first, end):
                     for lane in range(lanes):
@@ -148,6 +140,12 @@ def _forward_lanes(
                             new[u, lane] = 0 if x < 0 else x
                         else:
                             new[u, lane] = _tanh(x)
+        # What is held is copied as rows, and what ticks written over it.
+        for lane in range(n):
+            r, b = replicas[lane], sequences[lane]
+            previous = h0[r, b] if t == 0 else h[r, b, t - 1]
+            for u in range(k):
+                h[r, b, t, u] = previous[u]
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
                 group = slice(starts[g], starts[g + 1])
@@ -155,7 +153,7 @@ def _forward_lanes(
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
                     for u in range(starts[g], starts[g + 1]):
-                        h[r, t, b, u] = new[u, lane]
+                        h[r, b, t, u] = new[u, lane]
 
 
 @_jit_lanes
@@ -173,19 +171,19 @@ def _backward_lanes(
     relu,
     lanes,
 ):
-    N, k, n = dh.shape[1], dh.shape[3], len(replicas)
+    T, k, n = dh.shape[2], dh.shape[3], len(replicas)
     # What has come in for the state of a unit since it is held: from outside,
     # as rows, and from units that tick. It is added up first, as many small
     # numbers, one by one, would be rounded to what has been held for long.
     outer = np.zeros((n, k), dh.dtype)
     inner = np.zeros((k, lanes), dh.dtype)
     ticked = np.zeros((k, lanes), dh.dtype)
-    for t in range(N - 1, -1, -1):
+    for t in range(T - 1, -1, -1):
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
             for u in range(k):
-                outer[lane, u] += dh[r, t, b, u]
-                dz[r, t, b, u] = 0
+                outer[lane, u] += dh[r, b, t, u]
+                dz[r, b, t, u] = 0
         last = 0
         for g in range(len(periods)):
             ticked[starts[g] : starts[g + 1]] = 0
@@ -193,11 +191,11 @@ def _backward_lanes(
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
                     for u in range(starts[g], starts[g + 1]):
-                        y = h[r, t, b, u]
+                        y = h[r, b, t, u]
                         slope = (y > 0) if relu else 1 - y * y
                         gradient = (inner[u, lane] + outer[lane, u]) * slope
                         ticked[u, lane] = gradient
-                        dz[r, t, b, u] = gradient
+                        dz[r, b, t, u] = gradient
                         outer[lane, u] = 0
                 inner[starts[g] : starts[g + 1]] = 0
                 last = starts[g + 1]
@@ -213,47 +211,47 @@ def _backward_lanes(
 
 
 @_jit_one
-def _forward_one(z, h0, h, weight, r, b, clock, periods, starts, relu):
-    N = z.shape[1]
-    for t in range(N):
-        previous = h0[r, b] if t == 0 else h[r, t - 1, b]
+def _forward_one(h0, h, weight, r, b, clock, periods, starts, relu):
+    for t in range(h.shape[2]):
+        previous = h0[r, b] if t == 0 else h[r, b, t - 1]
         for g in range(len(periods)):
-            group = slice(starts[g], starts[g + 1])
-            h[r, t, b, group] = previous[group]
-            if (clock + t) % periods[g] == 0:
-                senders = previous[starts[g] :]
-                for u in range(starts[g], starts[g + 1]):
-                    row = weight[u, starts[g] :]
-                    total = z[r, t, b, u]
-                    for c in range(len(row)):
-                        total += row[c] * senders[c]
-                    h[r, t, b, u] = total
-                for u in range(starts[g], starts[g + 1]):
-                    x = h[r, t, b, u]
-                    if relu:
-                        h[r, t, b, u] = 0 if x < 0 else x
-                    else:
-                        h[r, t, b, u] = _tanh(x)
+            first, end = starts[g], starts[g + 1]
+            if (clock + t) % periods[g] != 0:
+                h[r, b, t, first:end] = previous[first:end]
+                continue
+            senders = previous[first:]
+            for u in range(first, end):
+                row = weight[u, first:]
+                total = h[r, b, t, u]
+                for c in range(len(row)):
+                    total += row[c] * senders[c]
+                h[r, b, t, u] = total
+            for u in range(first, end):
+                x = h[r, b, t, u]
+                if relu:
+                    h[r, b, t, u] = 0 if x < 0 else x
+                else:
+                    h[r, b, t, u] = _tanh(x)
 
 
 @_jit_one
 def _backward_one(dh, h, dz, dh0, weight, r, b, clock, periods, starts, relu):
-    N, k = dh.shape[1], dh.shape[3]
+    T, k = dh.shape[2], dh.shape[3]
     state = np.zeros(k, dh.dtype)
     passed = np.zeros(k, dh.dtype)
-    for t in range(N - 1, -1, -1):
+    for t in range(T - 1, -1, -1):
         for u in range(k):
-            state[u] += dh[r, t, b, u] + passed[u]
+            state[u] += dh[r, b, t, u] + passed[u]
             passed[u] = 0
-            dz[r, t, b, u] = 0
+            dz[r, b, t, u] = 0
         for g in range(len(periods)):
             if (clock + t) % periods[g] == 0:
                 to = passed[starts[g] :]
                 for u in range(starts[g], starts[g + 1]):
-                    y = h[r, t, b, u]
+                    y = h[r, b, t, u]
                     slope = (y > 0) if relu else 1 - y * y
                     gradient = state[u] * slope
-                    dz[r, t, b, u] = gradient
+                    dz[r, b, t, u] = gradient
                     state[u] = 0
                     row = weight[u, starts[g] :]
                     for c in range(len(row)):

@@ -1,4 +1,5 @@
-"""The recurrence as a loop over time in PyTorch: any device, any dtype.
+"""The recurrence of a group as a loop over time in PyTorch: any device, any
+dtype.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -7,37 +8,38 @@ Authors
 import torch
 
 
-def forward(z, weight, h0, nonlinearity, *one_group):
-    """The states h [R, N, B, k] of z [R, N, B, k]; see the package."""
-    h = _copy_time_first(z)
+def forward(state, weight, nonlinearity):
+    """Replace z by h in state [R, B, 1 + N, k]; see the package."""
     f_ = {"tanh": torch.tanh_, "relu": torch.relu_}[nonlinearity]
     weight = weight.mT.contiguous()
-    previous = h0
-    for state in h.unbind(0):
-        previous = f_(state.baddbmm_(previous, weight))
-    return h.transpose(0, 1).contiguous()
+    steps = _copy_time_first(state)
+    previous, *others = steps.unbind(0)
+    for step in others:
+        previous = f_(step.baddbmm_(previous, weight))
+    state.copy_(steps.movedim(0, 2))
 
 
-def backward(dh, h, weight, nonlinearity, *one_group):
-    """The gradients dz [R, N, B, k] and dh0 [R, B, k] from that of h."""
-    dz = _copy_time_first(dh)
-    slope = _copy_time_first(h)
+def backward(dstate, state, weight, nonlinearity):
+    """Replace dh by dz in dstate [R, B, 1 + N, k]; see the package."""
+    weight = weight.contiguous()
+    slope = _copy_time_first(state)
     if nonlinearity == "tanh":
         slope.square_().neg_().add_(1)
     else:
         slope.sign_()
+    # The initial state is no value of f.
+    slope[0] = 1
+    steps = _copy_time_first(dstate)
     following = None
-    for gradient, f_slope in zip(
-        reversed(dz.unbind(0)), reversed(slope.unbind(0))
+    for step, step_slope in zip(
+        reversed(steps.unbind(0)), reversed(slope.unbind(0))
     ):
         if following is not None:
-            gradient.baddbmm_(following, weight)
-        following = gradient.mul_(f_slope)
-    # h0 acts through the first step; with no step, on nothing.
-    dh0 = dz[:1].sum(0) @ weight
-    return dz.transpose(0, 1).contiguous(), dh0
+            step.baddbmm_(following, weight)
+        following = step.mul_(step_slope)
+    dstate.copy_(steps.movedim(0, 2))
 
 
 def _copy_time_first(x):
-    """A copy of x [R, N, B, k] in which each step is one block of memory."""
-    return x.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+    """A copy of x [R, B, N, k] in which each step is one block of memory."""
+    return x.movedim(2, 0).clone(memory_format=torch.contiguous_format)

@@ -29,27 +29,27 @@ TRITON = _installed("triton")
 # Earlier ones take no blocks of 8 sequences, and fetch nothing ahead.
 OLDEST_TRITON = (3, 5)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-# The weights of a larger one do not fit on the chip.
+# The weights of larger ones do not fit on the chip; of half precision, those
+# of twice as many units do where a program may have this many bytes of it.
 LARGEST_GROUP = 128
+LARGE_MEMORY = 160 * 1024
 
 # By k padded. With fewer elements than threads, z would not be fetched ahead.
-_WARPS = {16: 2, 32: 4, 64: 4, 128: 8}
+_WARPS = {16: 2, 32: 4, 64: 4, 128: 8, 256: 16}
 _WARPS_EXACT = {16: 2, 32: 4, 64: 8, 128: 16}
 # Where there are fewer blocks of 16 sequences, halves of them keep more of the
 # GPU busy, and each step is shorter.
 _MANY_BLOCKS = 66
 
 
-def forward(z, weight, h0, nonlinearity, *one_group):
-    """The states h [R, N, B, k] of z [R, N, B, k]; see the package."""
-    return _launch("forward_kernel", (z, weight, h0), nonlinearity)
+def forward(state, weight, nonlinearity):
+    """Replace z by h in state [R, B, 1 + N, k]; see the package."""
+    _launch("forward_kernel", (state,), weight, nonlinearity)
 
 
-def backward(dh, h, weight, nonlinearity, *one_group):
-    """The gradients dz [R, N, B, k] and dh0 [R, B, k] from that of h."""
-    dz = _launch("backward_kernel", (dh, h, weight), nonlinearity)
-    # h0 acts through the first step; with no step, on nothing.
-    return dz, dz[:, :1].sum(1) @ weight
+def backward(dstate, state, weight, nonlinearity):
+    """Replace dh by dz in dstate [R, B, 1 + N, k]; see the package."""
+    _launch("backward_kernel", (dstate, state), weight, nonlinearity)
 
 
 def supports(device, dtype, k):
@@ -77,8 +77,7 @@ def supports(device, dtype, k):
     return (
         TRITON >= OLDEST_TRITON
         and dtype in DTYPES
-        and k <= LARGEST_GROUP
-        and (_capable(device) if device.type == "cuda" else _interpreted())
+        and k <= _largest_group(device, dtype)
     )
 
 
@@ -105,9 +104,11 @@ def require(device, dtype, k):
     if not supports(device, dtype, k):
         raise ValueError(
             "backend='triton': expected float16, bfloat16 or float32, groups "
-            f"of at most {LARGEST_GROUP}, an NVIDIA GPU of compute capability "
-            f"8.0 or later and triton {_dotted(OLDEST_TRITON)} or later, got "
-            f"{dtype}, groups of {k}, device {str(device)!r} and "
+            f"of at most {LARGEST_GROUP} ({2 * LARGEST_GROUP} in 16 bits on "
+            f"GPUs with {LARGE_MEMORY // 1024} KB of shared memory for a "
+            f"block), an NVIDIA GPU of compute capability 8.0 or later and "
+            f"triton {_dotted(OLDEST_TRITON)} or later, got {dtype}, groups "
+            f"of {k}, device {str(device)!r} and "
             f"{f'triton {_dotted(TRITON)}' if TRITON else 'no triton'}."
         )
 
@@ -140,8 +141,9 @@ def options(dtype, k, R, B):
     single = dtype == torch.float32
     exact = single and not _tf32_allowed()
     BK = max(16, 1 << (k - 1).bit_length())
-    # In float32, more would not fit on the chip of smaller GPUs.
-    many = not single and R * math.ceil(B / 16) >= _MANY_BLOCKS
+    # In float32, or with larger groups, more would not fit on all chips.
+    many = R * math.ceil(B / 16) >= _MANY_BLOCKS
+    many = many and not single and BK <= LARGEST_GROUP
     return {
         "K": k,
         "BB": 16 if many else 8,
@@ -153,34 +155,41 @@ def options(dtype, k, R, B):
     }
 
 
-def _launch(kernel, inputs, nonlinearity):
-    """The result of a kernel, of the shape of the first of its inputs."""
-    inputs = [x.contiguous() for x in inputs]
-    result = torch.empty_like(inputs[0])
-    R, N, B, k = result.shape
-    if result.numel():
-        # Not earlier: triton need not be there, and takes time to import.
-        kernels = importlib.import_module(
-            "speechbrain_cwrnn.recurrence.gpu_kernels"
+def _launch(kernel, signals, weight, nonlinearity):
+    """Run a kernel, which changes the first of its signals."""
+    R, B, places, k = signals[0].shape
+    if R * B == 0 or places == 1:
+        return
+    # Not earlier: triton need not be there, and takes time to import.
+    kernels = importlib.import_module(
+        "speechbrain_cwrnn.recurrence.gpu_kernels"
+    )
+    how = options(weight.dtype, k, R, B)
+    with torch.cuda.device_of(weight):
+        getattr(kernels, kernel)[R, math.ceil(B / how["BB"])](
+            *signals,
+            weight.contiguous(),
+            places - 1,
+            B,
+            NONLINEARITY=nonlinearity,
+            **how,
         )
-        how = options(result.dtype, k, R, B)
-        with torch.cuda.device_of(result):
-            getattr(kernels, kernel)[R, math.ceil(B / how["BB"])](
-                *inputs, result, N, B, NONLINEARITY=nonlinearity, **how
-            )
-    return result
 
 
 def _dotted(version):
     return ".".join(str(number) for number in version)
 
 
-@torch.compiler.assume_constant_result
-def _capable(device):
-    """Whether a CUDA device is one that triton compiles these kernels for."""
-    if torch.version.hip is not None:
-        return False
-    return torch.cuda.get_device_properties(device).major >= 8
+def _largest_group(device, dtype):
+    """Units of the largest group that a device can run; 0 if it runs none."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        runs = torch.version.hip is None and properties.major >= 8
+        large = properties.shared_memory_per_block_optin >= LARGE_MEMORY
+    else:
+        runs = large = _interpreted()
+    twice = large and dtype.itemsize == 2
+    return runs * (2 * LARGEST_GROUP if twice else LARGEST_GROUP)
 
 
 def _interpreted():

@@ -33,10 +33,8 @@ def _tanh(x):
 # N and B change between calls, and are no reason to compile anew.
 @triton.jit(do_not_specialize=["N", "B"])
 def forward_kernel(
-    z,
+    state,
     weight,
-    h0,
-    h,
     N,
     B,
     K: tl.constexpr,
@@ -45,27 +43,25 @@ def forward_kernel(
     NONLINEARITY: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """h[n] = f(z[n] + h[n-1] @ weight^T)"""
+    """h[n] = f(z[n] + h[n-1] @ weight^T), where state is h[-1], z[0], ..."""
     replica = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * BB + tl.arange(0, BB)[:, None]
     i = tl.arange(0, BK)[None, :]
     j = tl.arange(0, BK)[:, None]
-    block = b * K + i
     mask = (b < B) & (i < K)
-    step = B * K
-    z += replica * N * step
-    h += replica * N * step
+    state += (replica * B + b) * (1 + N) * K + i
 
     w = tl.load(
         weight + replica * K * K + i * K + j,
         mask=(i < K) & (j < K),
         other=0,
     )
-    state = tl.load(h0 + replica * step + block, mask=mask, other=0)
+    h = tl.load(state, mask=mask, other=0)
     # With stages, z is fetched from memory some steps ahead.
     for _ in tl.range(0, N, num_stages=3):
-        new = tl.load(z + block, mask=mask, other=0).to(tl.float32)
-        new = tl.dot(state, w, new, input_precision=PRECISION)
+        state += K
+        new = tl.load(state, mask=mask, other=0).to(tl.float32)
+        new = tl.dot(h, w, new, input_precision=PRECISION)
         if NONLINEARITY == "tanh":
             new = _tanh(new)
         else:
@@ -73,18 +69,15 @@ def forward_kernel(
         if BK != K:
             # Infinity times the zeros around the weights is not zero.
             new = tl.where(i < K, new, 0)
-        state = new.to(w.dtype)
-        tl.store(h + block, state, mask=mask)
-        z += step
-        h += step
+        h = new.to(w.dtype)
+        tl.store(state, h, mask=mask)
 
 
 @triton.jit(do_not_specialize=["N", "B"])
 def backward_kernel(
-    dh,
-    h,
+    dstate,
+    state,
     weight,
-    dz,
     N,
     B,
     K: tl.constexpr,
@@ -93,37 +86,41 @@ def backward_kernel(
     NONLINEARITY: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """dz[n] = f'(h[n]) * (dh[n] + dz[n+1] @ weight)"""
+    """dz[n] = f'(h[n]) * (dh[n] + dz[n+1] @ weight)
+
+    where dstate is dh[-1], dh[0], ...; the slope of the first of them is 1.
+    """
     replica = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * BB + tl.arange(0, BB)[:, None]
     i = tl.arange(0, BK)[None, :]
     j = tl.arange(0, BK)[:, None]
-    block = b * K + i
     mask = (b < B) & (i < K)
-    step = B * K
-    last = (replica * N + N - 1) * step
-    dh += last
-    h += last
-    dz += last
+    end = (replica * B + b + 1) * (1 + N) * K + i
+    dstate += end
+    state += end
 
     w = tl.load(
         weight + replica * K * K + j * K + i,
         mask=(i < K) & (j < K),
         other=0,
     )
-    gradient = tl.full((BB, BK), 0, w.dtype)
-    for _ in tl.range(0, N, num_stages=3):
-        new = tl.load(dh + block, mask=mask, other=0).to(tl.float32)
-        state = tl.load(h + block, mask=mask, other=0).to(tl.float32)
-        new = tl.dot(gradient, w, new, input_precision=PRECISION)
+    dz = tl.full((BB, BK), 0, w.dtype)
+    for n in tl.range(0, N + 1, num_stages=3):
+        dstate -= K
+        state -= K
+        new = tl.load(dstate, mask=mask, other=0).to(tl.float32)
+        # In place of the initial state, what f has the slope 1 at.
+        h = tl.load(
+            state,
+            mask=mask & (n < N),
+            other=1 if NONLINEARITY == "relu" else 0,
+        ).to(tl.float32)
+        new = tl.dot(dz, w, new, input_precision=PRECISION)
         if NONLINEARITY == "tanh":
-            new *= 1 - state * state
+            new *= 1 - h * h
         else:
-            new = tl.where(state <= 0, 0, new)
+            new = tl.where(h <= 0, 0, new)
         if BK != K:
             new = tl.where(i < K, new, 0)
-        gradient = new.to(w.dtype)
-        tl.store(dz + block, gradient, mask=mask)
-        dh -= step
-        h -= step
-        dz -= step
+        dz = new.to(w.dtype)
+        tl.store(dstate, dz, mask=mask)

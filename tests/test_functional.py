@@ -1,4 +1,4 @@
-"""The sweep, against the equations of the paper."""
+"""A layer in one direction, against the equations of the paper."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
 
 from speechbrain_cwrnn import ClockworkRNN, reference
-from speechbrain_cwrnn.sweep import clockwork_rnn
+from speechbrain_cwrnn.functional import clockwork_rnn
 
 PERIODS = [(1, 2, 4, 8), (1, 3, 5, 7), (2, 3, 4, 11), (1, 2, 3), (1,), (5,)]
 
@@ -130,8 +130,9 @@ def test_vmap_over_inputs(engine):
         return clockwork_rnn(x, **layer, periods=(1, 3), backend=engine)[0]
 
     expected = torch.stack([function(x_n) for x_n in x])
-    actual = torch.vmap(function)(x)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+    for dim in range(3):
+        actual = torch.vmap(function, in_dims=dim)(x.movedim(0, dim))
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", [*CPU_ENGINES, "auto"])
@@ -160,3 +161,57 @@ def test_number_of_periods():
     layer = random_layer([2, 3], B=1, T=2, F=1)
     with pytest.raises(ValueError, match=r"periods=\(1,\): .* 2 block rows"):
         clockwork_rnn(**layer, periods=(1,))
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+@pytest.mark.parametrize("clocks", [None, torch.tensor([[0, 1], [2, 3]])])
+def test_opcheck(engine, clocks):
+    """What torch.compile and torch.export assume of an operator holds."""
+    layers = [random_layer([2, 3], B=2, T=4, F=3) for _ in range(2)]
+    stacked = {
+        name: torch.stack([layer[name].detach() for layer in layers])
+        for name in ("x", "weight_ih", "bias", "h0")
+    }
+    x, weight_ih, bias, h0 = (x.requires_grad_() for x in stacked.values())
+    rows = zip(*(layer["weight_hh"] for layer in layers))
+    weight_hh = [torch.stack(row).detach().requires_grad_() for row in rows]
+    options = clocks, 0, [1, 3], "tanh", engine
+    torch.library.opcheck(
+        torch.ops.speechbrain_cwrnn.clockwork_rnn,
+        (x, weight_ih, weight_hh, bias, h0, *options),
+    )
+    output = torch.randn(2, 2, 4, 5, dtype=torch.float64)
+    for needs_dx in (False, True):
+        torch.library.opcheck(
+            torch.ops.speechbrain_cwrnn.clockwork_rnn_backward,
+            (output, output, x, weight_ih, weight_hh, h0, *options, needs_dx),
+            test_utils=("test_schema", "test_faketensor"),
+        )
+
+
+@pytest.mark.parametrize("T", [1, 5])
+def test_autocast(T):
+    """Half precision for what autocast makes so: not for float64."""
+    layer = random_layer([2, 3], B=2, T=T, F=3)
+    expected, _ = clockwork_rnn(**layer, periods=(1, 2))
+    single = cast(layer, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, hn = clockwork_rnn(**layer, periods=(1, 2))
+        half, half_hn = clockwork_rnn(**single, periods=(1, 2))
+    assert output.dtype == hn.dtype == torch.float64
+    assert torch.equal(output, expected)
+    assert half.dtype == half_hn.dtype == torch.bfloat16
+    assert (half - expected).abs().max() < 0.05
+    half.sum().backward()
+    assert single["x"].grad.dtype == torch.float32
+
+
+def test_no_second_derivative():
+    """Differentiating twice is an error, not a wrong number."""
+    layer = random_layer([2, 3], B=2, T=4, F=3)
+    output, _ = clockwork_rnn(**layer, periods=(1, 2))
+    (dx,) = torch.autograd.grad(
+        output.square().sum(), layer["x"], create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="autograd"):
+        torch.autograd.grad(dx.sum(), layer["x"])

@@ -1,0 +1,95 @@
+"""Reading what is held, and its transpose."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechbrain_cwrnn.clock import ticks_before
+from speechbrain_cwrnn.signals import (
+    Gather,
+    Runs,
+    add_at_ticks,
+    count_ticks,
+    read_at,
+    take_ticks,
+)
+
+
+def naive_index(T, clock, period, other, before, initial):
+    """Which value is read where, place by place."""
+    places = [t for t in range(T) if (clock + t) % other == 0]
+    index = [ticks_before(t + (not before), clock, period) for t in places]
+    return [0] * initial + index
+
+
+@given(
+    T=st.integers(1, 30),
+    clock=st.integers(0, 20),
+    period=st.integers(1, 12),
+    other=st.integers(1, 12),
+    before=st.booleans(),
+    initial=st.booleans(),
+)
+def test_read_and_collect(T, clock, period, other, before, initial):
+    """Values where they belong, and sums over the places of each."""
+    index = naive_index(T, clock, period, other, before, initial)
+    reading = read_at(T, clock, period, other, before, initial)
+    assert isinstance(reading, Gather if period % other else Runs)
+    signal = torch.randn(2, 3, 1 + count_ticks(T, clock, period), 4)
+    places = torch.randn(2, 3, len(index), 4)
+    assert torch.equal(reading.read(signal, len(index)), signal[:, :, index])
+    sums = places.clone()
+    reading.add(signal, sums)
+    assert torch.equal(sums, places + signal[:, :, index])
+    expected = torch.zeros_like(signal)
+    expected.index_add_(2, torch.tensor(index, dtype=torch.long), places)
+    collected = torch.full_like(signal, torch.nan)
+    reading.collect(places, collected)
+    assert (collected - expected).abs().max() < 1e-5
+
+
+@given(
+    T=st.integers(1, 30),
+    clocks=st.lists(st.integers(0, 20), min_size=2, max_size=2),
+    period=st.integers(1, 12),
+    other=st.integers(1, 12),
+    before=st.booleans(),
+    initial=st.booleans(),
+)
+def test_clocks_of_their_own(T, clocks, period, other, before, initial):
+    """The same for sequences that are at different clocks."""
+    clock = torch.tensor([clocks])
+    reading = read_at(T, clock, period, other, before, initial)
+    signal = torch.randn(1, 2, 1 + count_ticks(T, clock, period), 3)
+    M = count_ticks(T, clock, other) + initial
+    read = reading.read(signal, M)
+    places = torch.randn(1, 2, M, 3)
+    expected = torch.zeros_like(signal)
+    for b, now in enumerate(clocks):
+        index = naive_index(T, now, period, other, before, initial)
+        index = torch.tensor(index, dtype=torch.long)
+        # At ticks past the end, too, something is read: the last value at most.
+        more = naive_index(T + other, now, period, other, before, initial)
+        more = torch.tensor(more[:M]).clamp(max=signal.shape[2] - 1)
+        assert torch.equal(read[0, b], signal[0, b, more])
+        # Of ticks past the end there is no gradient.
+        places[0, b, len(index) :] = 0
+        expected[0, b].index_add_(0, index, places[0, b, : len(index)])
+    collected = torch.full_like(signal, torch.nan)
+    reading.collect(places, collected)
+    assert (collected - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("clock", [2, torch.tensor([[0, 3]])])
+def test_ticks(clock):
+    """Adding at the ticks is the transpose of taking what is there."""
+    x = torch.randn(1, 2, 7, 3, dtype=torch.float64)
+    taken = take_ticks(x, clock, 4)
+    values = torch.randn_like(taken)
+    into = torch.zeros_like(x)
+    if not isinstance(clock, int):
+        steps = torch.tensor([[0, 4], [1, 5]])[None, :, :, None]
+        assert torch.equal(taken, x.take_along_dim(steps, 2))
+    add_at_ticks(into, values, clock, 4)
+    assert ((taken * values).sum() - (x * into).sum()).abs() < 1e-12
