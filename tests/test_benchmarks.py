@@ -134,6 +134,32 @@ def test_memory():
     assert 1 < peaks["ClockworkRNN"] < peaks["nn.LSTM"]
 
 
+@pytest.mark.parametrize("backend", ["eager", "cpu"])
+def test_breakdown(backend):
+    """The parts are those of the whole, and each engine has its own."""
+    script = SPEED.with_name("breakdown.py")
+    sizes = "--batch 2 --time 300 --hidden 32 --groups 4 --repeats 3".split()
+    printed = subprocess.check_output(
+        [sys.executable, script, *sizes, "--backend", backend], text=True
+    )
+    assert f"engine {backend}," in printed
+    rows = [line.split("|") for line in printed.splitlines() if "|" in line]
+    *parts, total = [
+        (name.strip(), float(forward), float(backward))
+        for _, name, forward, backward, _ in rows[2:]
+    ]
+    assert total[0] == "all"
+    steps, products, holding, rest = parts
+    assert steps[0] == "sequential steps" and min(steps[1:]) > 0
+    assert products[0] == "products of matrices" and min(products[1:]) > 0
+    assert holding[0] == "reading and holding"
+    assert (min(holding[1:]) > 0) == (backend == "eager")
+    for i in (1, 2):
+        # Medians of parts need not add up to that of the whole.
+        assert 0 < rest[i] < total[i]
+        assert sum(part[i] for part in parts) < 2 * total[i]
+
+
 def test_readme():
     """The table in the README is what the report makes of the results."""
     folder = SPEED.parent

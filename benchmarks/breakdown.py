@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+r"""Where the time of a Clockwork RNN goes.
+
+> python benchmarks/breakdown.py
+> python benchmarks/breakdown.py --device cuda --dtype bfloat16 --time 1000
+
+Prints, for the forward and the backward pass of a layer, the median time of
+the steps that are sequential, of the products of matrices around them, of
+reading and holding what changes at ticks only, and of all the rest: autograd,
+new memory, Python. On a GPU, where each part includes the gaps between its
+launches, the last row is what remains if all is recorded and replayed, without
+such gaps. It needs torch alone.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import time
+from functools import partial
+
+import torch
+from speed import machine, synchronize
+
+from speechbrain_cwrnn import ClockworkRNN, signals, stepwise, sweep
+from speechbrain_cwrnn.recurrence import choose_engine, load_engine
+
+STEPS, PRODUCTS = "sequential steps", "products of matrices"
+HOLDING, REST, ALL = "reading and holding", "rest", "all"
+REPLAYED = "all, replayed without gaps"
+
+
+class Stopwatch:
+    """Takes the time of parts, on the CPU or in the order of a GPU's work."""
+
+    def __init__(self, device):
+        self.device = torch.device(device)
+        self.spans = []
+        self.inside = False
+
+    def now(self):
+        """This moment."""
+        if self.device.type == "cpu":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def elapsed(self, start, end):
+        """Milliseconds between two moments."""
+        if self.device.type == "cpu":
+            return 1000 * (end - start)
+        synchronize(self.device)
+        return start.elapsed_time(end)
+
+    def watch(self, owner, name, part):
+        """Take the time of a function whenever it is called."""
+        function = getattr(owner, name)
+
+        def timed(*args, **options):
+            if self.inside:
+                return function(*args, **options)
+            self.inside, start = True, self.now()
+            result = function(*args, **options)
+            self.inside = False
+            self.spans.append((part, start, self.now()))
+            return result
+
+        setattr(owner, name, timed)
+
+    def run(self, function):
+        """What a function returns, and the milliseconds of its parts."""
+        self.spans, start = [], self.now()
+        result = function()
+        end = self.now()
+        parts = dict.fromkeys((STEPS, PRODUCTS, HOLDING), 0.0)
+        for part, *span in self.spans:
+            parts[part] += self.elapsed(*span)
+        total = self.elapsed(start, end)
+        return result, {**parts, REST: total - sum(parts.values()), ALL: total}
+
+
+def watch_layer(watch, engine):
+    """Take the time of all that a layer is made of."""
+    for name in ("forward", "backward"):
+        watch.watch(load_engine(engine), name, STEPS)
+    for reading in (signals.Runs, signals.Gather):
+        for name in ("read", "write", "add", "collect"):
+            watch.watch(reading, name, HOLDING)
+    functions = {"add_at_ticks": HOLDING}
+    for name in ("linear", "add_linear", "outer", "outer_before"):
+        functions[name] = PRODUCTS
+    for module in (stepwise, sweep):
+        for name, part in functions.items():
+            if hasattr(module, name):
+                watch.watch(module, name, part)
+
+
+def measure(net, x, watch, repeats):
+    """Milliseconds by direction and part: a list of runs for each."""
+    cotangent = torch.randn(*x.shape[:2], net.hidden_size).to(x)
+    runs = {}
+    # The first round warms up, and does not count.
+    for repeat in range(repeats + 1):
+        output, forward = watch.run(lambda: net(x)[0])
+        _, backward = watch.run(partial(output.backward, cotangent))
+        for direction, parts in (("forward", forward), ("backward", backward)):
+            for part, milliseconds in parts.items():
+                if repeat:
+                    runs.setdefault((direction, part), []).append(milliseconds)
+    return runs
+
+
+def measure_replayed(net, x, repeats):
+    """The same of CUDA graphs: forward, and forward and backward."""
+    wrt = [x, *net.parameters()]
+    cotangent = torch.randn(*x.shape[:2], net.hidden_size).to(x)
+
+    def forward():
+        with torch.no_grad():
+            net(x)
+
+    def both():
+        torch.autograd.grad(net(x)[0], wrt, cotangent)
+
+    runs = {}
+    for name, function in (("forward", forward), ("both", both)):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            function()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            function()
+        watch = Stopwatch("cuda")
+        runs[name] = [watch.run(graph.replay)[1][ALL] for _ in range(repeats)]
+    backward = [b - f for b, f in zip(runs["both"], runs["forward"])]
+    return {
+        ("forward", REPLAYED): runs["forward"],
+        ("backward", REPLAYED): backward,
+    }
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description="Where the time of a Clockwork RNN goes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--batch", type=int, default=16, help="sequences")
+    add("--time", type=int, default=500, help="steps")
+    add("--hidden", type=int, default=512, help="units")
+    add("--input", type=int, help="features (default: as many as units)")
+    add("--groups", type=int, default=8, help="of exponential periods")
+    add("--dtype", default="float32", help="such as float32 or bfloat16")
+    add("--device", default="cpu", help="such as cpu or cuda")
+    add("--backend", default="auto", help="engine of the ClockworkRNN")
+    add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
+    add("--repeats", type=int, default=20, help="timed runs")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    features = args.hidden if args.input is None else args.input
+    net = ClockworkRNN(
+        args.hidden,
+        input_size=features,
+        periods=args.groups,
+        backend=args.backend,
+    ).to(device, dtype)
+    x = torch.randn(args.batch, args.time, features).to(device, dtype)
+    x.requires_grad_()
+    engine = choose_engine(args.backend, x, net.periods, net.group_sizes)
+    runs = {}
+    if device.type == "cuda":
+        runs = measure_replayed(net, x, args.repeats)
+    watch = Stopwatch(device)
+    watch_layer(watch, engine)
+    runs = {**measure(net, x, watch, args.repeats), **runs}
+    print(
+        f"{machine(device)}, {args.threads} thread(s), torch "
+        f"{torch.__version__}, {args.dtype}, engine {engine}, batch "
+        f"{args.batch}, {args.time} steps, {features} features, {args.hidden} "
+        f"units in {args.groups} groups; median of {args.repeats} runs\n"
+    )
+    print("| part | forward, ms | backward, ms |\n| --- | --- | --- |")
+    for part in dict.fromkeys(part for _, part in runs):
+        medians = [
+            torch.tensor(runs[direction, part]).median()
+            for direction in ("forward", "backward")
+        ]
+        print(f"| {part} | {medians[0]:.2f} | {medians[1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
