@@ -94,17 +94,14 @@ def clockwork_rnn(
         )
         return h.unsqueeze(1), h
 
-    dtype = _dtype_of_products(x)
-    x, weight_ih, *weight_hh = (
-        tensor.to(dtype) for tensor in (x, weight_ih, *weight_hh)
-    )
+    x, weight_ih, bias, *weight_hh = _autocast(x, weight_ih, bias, *weight_hh)
     at_host = isinstance(clock, int)
     output = _clockwork_rnn(
         x,
         weight_ih,
         weight_hh,
-        None if bias is None else bias.to(dtype),
-        h0.to(dtype),
+        bias,
+        h0.to(x.dtype),
         None if at_host else clock,
         clock if at_host else 0,
         list(periods),
@@ -139,14 +136,15 @@ def dense_weight(weight_hh):
     return torch.cat(rows, dim=-2)
 
 
-def _dtype_of_products(x):
-    """What autocast, if it is on, makes of a layer's input."""
+def _autocast(x, *weights):
+    """What autocast, if it is on, makes of a layer's input and weights."""
     device = x.device.type
     # A tensor without data has none, and asking is an error.
     enabled = device != "meta" and torch.is_autocast_enabled(device)
-    if enabled and x.dtype != torch.float64:
-        return torch.get_autocast_dtype(device)
-    return x.dtype
+    if not enabled or x.dtype == torch.float64:
+        return x, *weights
+    dtype = torch.get_autocast_dtype(device)
+    return [t if t is None else t.to(dtype) for t in (x, *weights)]
 
 
 def _step(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):

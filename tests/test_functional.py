@@ -156,6 +156,15 @@ def test_compile_and_export(engine, periods):
     assert counter.frame_count == frames > 0
 
 
+@pytest.mark.parametrize("T", [1, 5])
+def test_dtypes_that_differ(T):
+    """An error, as of PyTorch's own layers, and no number in either."""
+    layer = random_layer([2, 3], B=2, T=T, F=3)
+    layer["x"] = layer["x"].detach().float()
+    with pytest.raises(RuntimeError, match="dtype|scalar type"):
+        clockwork_rnn(**layer, periods=(1, 2))
+
+
 def test_number_of_periods():
     """One period per block row."""
     layer = random_layer([2, 3], B=1, T=2, F=1)
