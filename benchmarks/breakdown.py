@@ -162,6 +162,8 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     features = args.hidden if args.input is None else args.input
     net = ClockworkRNN(
         args.hidden,

@@ -13,7 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from speechbrain_cwrnn import stepwise, sweep
-from speechbrain_cwrnn.recurrence import choose_engine, load_engine
+from speechbrain_cwrnn.recurrence import (
+    NONLINEARITIES,
+    choose_engine,
+    load_engine,
+)
 
 
 def clockwork_rnn(
@@ -74,13 +78,12 @@ def clockwork_rnn(
     >>> output.shape, hn.shape
     (torch.Size([2, 10, 6]), torch.Size([2, 6]))
     """
-    if len(periods) != len(weight_hh):
-        raise ValueError(
-            f"periods={periods}: expected one for each of the "
-            f"{len(weight_hh)} block rows of weight_hh."
-        )
     if h0 is None:
         h0 = x.new_zeros(x.shape[0], len(weight_ih))
+    at_host = not isinstance(clock, torch.Tensor)
+    if not at_host:
+        clock = clock.to(x.device)
+    _check(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity)
     if x.shape[1] == 1:
         h = _step(
             x[:, 0],
@@ -94,17 +97,19 @@ def clockwork_rnn(
         )
         return h.unsqueeze(1), h
 
-    x, weight_ih, bias, *weight_hh = _autocast(x, weight_ih, bias, *weight_hh)
-    at_host = isinstance(clock, int)
+    x, weight_ih, weight, bias = _autocast(
+        x, weight_ih, dense_weight(weight_hh), bias
+    )
     output = _clockwork_rnn(
         x,
         weight_ih,
-        weight_hh,
+        weight,
         bias,
         h0.to(x.dtype),
         None if at_host else clock,
-        clock if at_host else 0,
+        int(clock) if at_host else 0,
         list(periods),
+        [len(w) for w in weight_hh],
         nonlinearity,
         backend,
     )
@@ -117,12 +122,12 @@ def dense_weight(weight_hh):
     Arguments
     ---------
     weight_hh : list of torch.Tensor
-        Block rows, as in `clockwork_rnn`, with any leading dimensions.
+        Block rows, as in `clockwork_rnn`.
 
     Returns
     -------
     torch.Tensor
-        W [..., H, H], block-upper-triangular; rows receive, columns send.
+        W [H, H], block-upper-triangular; rows receive, columns send.
 
     Example
     -------
@@ -131,19 +136,59 @@ def dense_weight(weight_hh):
             [0., 1., 1.],
             [0., 1., 1.]])
     """
-    H = weight_hh[0].shape[-1]
-    rows = [F.pad(w, (H - w.shape[-1], 0)) for w in weight_hh]
-    return torch.cat(rows, dim=-2)
+    H = weight_hh[0].shape[1]
+    return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
+
+
+def _check(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):
+    """Raise an error that says what does not fit, which no engine would."""
+    if len(periods) != len(weight_hh):
+        raise ValueError(
+            f"periods={periods}: expected one for each of the "
+            f"{len(weight_hh)} block rows of weight_hh."
+        )
+    if nonlinearity not in NONLINEARITIES:
+        raise ValueError(
+            f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
+        )
+    B, _, F = x.shape
+    sizes = [len(w) for w in weight_hh]
+    H = sum(sizes)
+    expected = {"weight_ih": (weight_ih, (H, F)), "h0": (h0, (B, H))}
+    for i, (w, k) in enumerate(zip(weight_hh, sizes)):
+        expected[f"weight_hh[{i}]"] = w, (k, sum(sizes[i:]))
+    if bias is not None:
+        expected["bias"] = bias, (H,)
+    if isinstance(clock, torch.Tensor):
+        expected["clock"] = clock, (B,)
+    cast = _is_autocast(x)
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(
+                f"{name} of shape {tuple(tensor.shape)}: expected {shape}, for "
+                f"x of shape {tuple(x.shape)} and {H} units in groups of "
+                f"{sizes}."
+            )
+        # States are cast, whatever they are.
+        if tensor.dtype != x.dtype and name not in ("h0", "clock") and not cast:
+            raise ValueError(
+                f"{name} in {tensor.dtype}: expected {x.dtype}, as of x."
+            )
+
+
+def _is_autocast(x):
+    """Whether autocast makes another dtype of the layer's tensors."""
+    # A tensor without data has none, and asking is an error.
+    device = x.device.type
+    enabled = device != "meta" and torch.is_autocast_enabled(device)
+    return enabled and x.dtype != torch.float64
 
 
 def _autocast(x, *weights):
     """What autocast, if it is on, makes of a layer's input and weights."""
-    device = x.device.type
-    # A tensor without data has none, and asking is an error.
-    enabled = device != "meta" and torch.is_autocast_enabled(device)
-    if not enabled or x.dtype == torch.float64:
+    if not _is_autocast(x):
         return x, *weights
-    dtype = torch.get_autocast_dtype(device)
+    dtype = torch.get_autocast_dtype(x.device.type)
     return [t if t is None else t.to(dtype) for t in (x, *weights)]
 
 
@@ -174,27 +219,28 @@ def _step(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):
 def _clockwork_rnn(
     x: torch.Tensor,
     weight_ih: torch.Tensor,
-    weight_hh: list[torch.Tensor],
+    weight: torch.Tensor,
     bias: Optional[torch.Tensor],  # noqa: UP045, for PyTorch to read
     h0: torch.Tensor,
     clocks: Optional[torch.Tensor],  # noqa: UP045
     clock: int,
     periods: list[int],
+    group_sizes: list[int],
     nonlinearity: str,
     backend: str,
 ) -> torch.Tensor:
     """The output [..., B, T, H]; clocks [..., B], or else one clock for all."""
-    run, engine = _choose(backend, x, periods, weight_hh)
+    run, engine = _choose(backend, x, periods, group_sizes)
     replicas = x.shape[:-3]
     output = run.forward(
         _one_leading(x, 3),
         _one_leading(weight_ih, 2),
         None if bias is None else _one_leading(bias, 1),
-        _one_leading(dense_weight(weight_hh), 2),
+        _one_leading(weight, 2),
         _one_leading(h0, 2),
         clock if clocks is None else _simplify(_one_leading(clocks, 1)),
         periods,
-        [w.shape[-2] for w in weight_hh],
+        group_sizes,
         nonlinearity,
         engine,
     )
@@ -209,31 +255,32 @@ def _clockwork_rnn_backward(
     output: torch.Tensor,
     x: torch.Tensor,
     weight_ih: torch.Tensor,
-    weight_hh: list[torch.Tensor],
+    weight: torch.Tensor,
     h0: torch.Tensor,
     clocks: Optional[torch.Tensor],  # noqa: UP045
     clock: int,
     periods: list[int],
+    group_sizes: list[int],
     nonlinearity: str,
     backend: str,
     needs_dx: bool,
 ) -> tuple[
     torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
 ]:
-    """Gradients of x (empty if it is not needed), weight_ih, bias, the dense
-    recurrent weights, and h0."""
-    run, engine = _choose(backend, x, periods, weight_hh)
+    """Gradients of x (empty if it is not needed), weight_ih, weight (below the
+    blocks, anything), bias and h0."""
+    run, engine = _choose(backend, x, periods, group_sizes)
     replicas = x.shape[:-3]
     dx, *gradients = run.backward(
         _one_leading(doutput, 3),
         _one_leading(output, 3),
         _one_leading(x, 3),
         _one_leading(weight_ih, 2),
-        _one_leading(dense_weight(weight_hh), 2),
+        _one_leading(weight, 2),
         _one_leading(h0, 2),
         clock if clocks is None else _simplify(_one_leading(clocks, 1)),
         periods,
-        [w.shape[-2] for w in weight_hh],
+        group_sizes,
         nonlinearity,
         engine,
         needs_dx,
@@ -243,10 +290,9 @@ def _clockwork_rnn_backward(
     return tuple(g.view(*replicas, *g.shape[1:]) for g in (dx, *gradients))
 
 
-def _choose(backend, x, periods, weight_hh):
+def _choose(backend, x, periods, group_sizes):
     """What runs a layer, and its engine."""
-    sizes = [w.shape[-2] for w in weight_hh]
-    name = choose_engine(backend, x, periods, sizes)
+    name = choose_engine(backend, x, periods, group_sizes)
     return stepwise if name == "cpu" else sweep, load_engine(name)
 
 
@@ -270,48 +316,33 @@ def _fake(x, weight_ih, *others):
 
 
 @_clockwork_rnn_backward.register_fake
-def _fake_backward(doutput, output, x, weight_ih, weight_hh, h0, *others):
+def _fake_backward(doutput, output, x, weight_ih, weight, h0, *others):
     *_, needs_dx = others
     *replicas, H, _ = weight_ih.shape
     return (
         x.new_empty(x.shape if needs_dx else (*replicas, 0)),
         x.new_empty(weight_ih.shape),
+        x.new_empty(weight.shape),
         x.new_empty(*replicas, H),
-        x.new_empty(*replicas, H, H),
         x.new_empty(h0.shape),
     )
 
 
 def _setup_context(ctx, inputs, output):
-    x, weight_ih, weight_hh, bias, h0, clocks, *ctx.options = inputs
+    x, weight_ih, weight, bias, h0, clocks, *ctx.options = inputs
     ctx.has_bias = bias is not None
-    ctx.save_for_backward(output, x, weight_ih, h0, clocks, *weight_hh)
+    ctx.save_for_backward(output, x, weight_ih, weight, h0, clocks)
 
 
 def _gradients(ctx, doutput):
-    output, x, weight_ih, h0, clocks, *weight_hh = ctx.saved_tensors
     needs_dx = ctx.needs_input_grad[0]
-    dx, dweight_ih, dbias, dweight, dh0 = _clockwork_rnn_backward(
-        doutput,
-        output,
-        x,
-        weight_ih,
-        weight_hh,
-        h0,
-        clocks,
-        *ctx.options,
-        needs_dx,
+    dx, dweight_ih, dweight, dbias, dh0 = _clockwork_rnn_backward(
+        doutput, *ctx.saved_tensors, *ctx.options, needs_dx
     )
-    H = dweight.shape[-1]
-    sizes = [w.shape[-2] for w in weight_hh]
-    rows = [
-        row[..., H - w.shape[-1] :]
-        for row, w in zip(dweight.split(sizes, dim=-2), weight_hh)
-    ]
     return (
         dx if needs_dx else None,
         dweight_ih,
-        rows,
+        dweight,
         dbias if ctx.has_bias else None,
         dh0,
         *[None] * (1 + len(ctx.options)),
@@ -324,17 +355,16 @@ _clockwork_rnn.register_autograd(_gradients, setup_context=_setup_context)
 def _vmap(op):
     """vmap's rule for op: the mapped dimension becomes the leading one."""
 
-    def lead(info, in_dim, x):
-        if isinstance(x, list):
-            return [lead(info, d, y) for d, y in zip(in_dim, x)]
-        if not isinstance(x, torch.Tensor):
-            return x
-        if in_dim is None:
-            return x.expand(info.batch_size, *x.shape)
-        return x.movedim(in_dim, 0)
-
     def rule(info, in_dims, *args):
-        out = op(*(lead(info, d, x) for d, x in zip(in_dims, args)))
+        args = [
+            x
+            if not isinstance(x, torch.Tensor)
+            else x.expand(info.batch_size, *x.shape)
+            if dim is None
+            else x.movedim(dim, 0)
+            for x, dim in zip(args, in_dims)
+        ]
+        out = op(*args)
         return out, 0 if isinstance(out, torch.Tensor) else (0,) * len(out)
 
     return rule

@@ -114,6 +114,6 @@ def outer_before(dz, h, out=None):
     11.0
     """
     # The last state of a sequence stands before the first of the next one,
-    # where dz is zero. So nothing need be copied.
+    # where dz is zero. So nothing is copied (but an infinite one gives NaN).
     dz, h = dz.flatten(1, 2)[:, 1:], h.flatten(1, 2)[:, :-1]
     return torch.bmm(dz.mT, h, out=out)

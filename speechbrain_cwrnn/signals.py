@@ -144,17 +144,7 @@ def read_at(T, clock, period, other=1, before=False, initial=False):
     if isinstance(clock, int) and period % other == 0:
         wait = first_tick(clock, period) - first_tick(clock, other)
         return Runs(wait // other + before + initial, period // other)
-    N = count_ticks(T, clock, other)
-    if isinstance(clock, int):
-        clock = torch.tensor([[clock]])
-    clock = clock.unsqueeze(-1)
-    steps = other * torch.arange(N, device=clock.device)
-    steps = steps + first_tick(clock, other)
-    index = ticks_before(steps if before else steps + 1, clock, period)
-    # A value is read until the next tick, and the one of a tick past the end
-    # as often as no other.
-    longest = (period + other - 1) // other + 1
-    return Gather(F.pad(index, (int(initial), 0)), longest)
+    return Gather(T, clock, period, other, before, initial)
 
 
 @dataclass
@@ -225,20 +215,21 @@ class Gather:
 
     Arguments
     ---------
-    index : torch.Tensor
-        Which value is read at each place [R, B, M], or [1, 1, M]; rising.
-    longest : int
-        How often the same is read at most.
+    T, clock, period, other, before, initial
+        As in `read_at`.
     """
 
-    index: torch.Tensor
-    longest: int
+    T: int
+    clock: int | torch.Tensor
+    period: int
+    other: int
+    before: bool
+    initial: bool
 
     def read(self, signal, M):
         """The values at M places [R, B, M, k]; past the end, the last one."""
-        index = self.index.to(signal.device).expand(*signal.shape[:2], M)
-        index = index.clamp(max=signal.shape[2] - 1).unsqueeze(-1)
-        return signal.take_along_dim(index, dim=2)
+        index = self._index(signal, M).clamp(max=signal.shape[2] - 1)
+        return signal.take_along_dim(index.unsqueeze(-1), dim=2)
 
     def write(self, signal, places):
         """Write the values to their places."""
@@ -254,21 +245,37 @@ class Gather:
         What is read past the end of a signal does not count.
         """
         # Not by scatter_add_, whose order of summation changes on a GPU.
-        M, values = places.shape[2], signal.shape[2]
+        R, B, M, _ = places.shape
         if M == 0:
             signal.zero_()
             return
-        index = self.index.to(signal.device).expand(*signal.shape[:2], M)
-        values = torch.arange(values + 1, device=signal.device)
-        values = values.expand(*signal.shape[:2], -1)
-        first = torch.searchsorted(index.contiguous(), values.contiguous())
-        run = torch.arange(self.longest, device=signal.device)
+        # Where the places of each value begin, and those of the next.
+        values = torch.arange(signal.shape[2] + 1, device=signal.device)
+        first = torch.searchsorted(
+            self._index(signal, M).contiguous(),
+            values.expand(R, B, -1).contiguous(),
+        )
+        # A value is read until the next tick, and the first one once more.
+        longest = (self.period + self.other - 1) // self.other + 1
+        run = torch.arange(longest, device=signal.device)
         run = first[..., :-1, None] + run
         inside = (run < first[..., 1:, None]).unsqueeze(-1)
         run = run.clamp(max=M - 1).flatten(2).unsqueeze(-1)
         summands = places.take_along_dim(run, dim=2)
         summands = summands.unflatten(2, inside.shape[2:4])
         signal.copy_(summands.where(inside, 0).sum(3))
+
+    def _index(self, signal, M):
+        """Which value is read at each of M places [R, B, M]: rising numbers,
+        made on the device of the signal."""
+        clock = self.clock
+        if isinstance(clock, torch.Tensor):
+            clock = clock.unsqueeze(-1)
+        places = torch.arange(M - self.initial, device=signal.device)
+        steps = first_tick(clock, self.other) + self.other * places
+        index = ticks_before(steps + (not self.before), clock, self.period)
+        index = F.pad(index, (int(self.initial), 0))
+        return index.expand(*signal.shape[:2], M)
 
 
 def _tick_index(x, clock, period):

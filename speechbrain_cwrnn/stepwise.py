@@ -41,4 +41,5 @@ def backward(
     dweight_ih, dbias = outer(dz, x), dz.sum((1, 2))
     dweight = dz[:, :, 0].mT @ h0
     dz[:, :, 0] = 0
-    return dx, dweight_ih, dbias, dweight + outer_before(dz, output), dh0
+    dweight += outer_before(dz, output)
+    return dx, dweight_ih, dweight, dbias, dh0

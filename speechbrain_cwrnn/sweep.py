@@ -140,7 +140,7 @@ def backward(
     Returns
     -------
     tuple of torch.Tensor
-        Gradients of x (None if it is not wanted), weight_ih, bias, weight and
+        Gradients of x (None if it is not wanted), weight_ih, weight, bias and
         h0, of their shapes.
     """
     T = x.shape[2]
@@ -192,7 +192,7 @@ def backward(
             if finer is not None:
                 reading = read_at(T, clock, coarse, common, initial=True)
                 reading.collect(finer, dcontext[..., faster])
-    return dx, dweight_ih, dbias, dweight, dh0
+    return dx, dweight_ih, dweight, dbias, dh0
 
 
 def _slices(sizes):

@@ -16,7 +16,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
 
 from speechbrain_cwrnn import ClockworkRNN, reference
-from speechbrain_cwrnn.functional import clockwork_rnn
+from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
 
 PERIODS = [(1, 2, 4, 8), (1, 3, 5, 7), (2, 3, 4, 11), (1, 2, 3), (1,), (5,)]
 
@@ -157,12 +157,57 @@ def test_compile_and_export(engine, periods):
 
 
 @pytest.mark.parametrize("T", [1, 5])
-def test_dtypes_that_differ(T):
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"weight_ih": (4, 3)}, r"weight_ih of shape \(4, 3\): .* \(5, 3\)"),
+        ({"weight_ih": (5, 2)}, r"weight_ih of shape \(5, 2\): .* \(5, 3\)"),
+        ({"h0": (1, 5)}, r"h0 of shape \(1, 5\): expected \(2, 5\)"),
+        ({"h0": (2, 4)}, r"h0 of shape \(2, 4\): expected \(2, 5\)"),
+        ({"bias": (1,)}, r"bias of shape \(1,\): expected \(5,\)"),
+        ({"clock": (1,)}, r"clock of shape \(1,\): expected \(2,\)"),
+        ({"row": (3, 4)}, r"weight_hh\[1\] of shape \(3, 4\): .* \(3, 3\)"),
+    ],
+)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_shapes_that_do_not_fit(engine, change, message, T):
+    """An error: compiled loops would read and write what is not theirs."""
+    layer = random_layer([2, 3], B=2, T=T, F=3)
+    ((name, shape),) = change.items()
+    if name == "row":
+        layer["weight_hh"][1] = torch.randn(shape, dtype=torch.float64)
+    elif name == "clock":
+        layer["clock"] = torch.zeros(shape, dtype=torch.long)
+    else:
+        layer[name] = torch.randn(shape, dtype=torch.float64)
+    with pytest.raises(ValueError, match=message):
+        clockwork_rnn(**layer, periods=(1, 2), backend=engine)
+
+
+@pytest.mark.parametrize("T", [1, 5])
+@pytest.mark.parametrize("name", ["x", "weight_ih", "weight_hh", "bias"])
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_dtypes_that_differ(engine, name, T):
     """An error, as of PyTorch's own layers, and no number in either."""
     layer = random_layer([2, 3], B=2, T=T, F=3)
-    layer["x"] = layer["x"].detach().float()
-    with pytest.raises(RuntimeError, match="dtype|scalar type"):
-        clockwork_rnn(**layer, periods=(1, 2))
+    single = cast(layer, torch.float32)
+    if name == "weight_hh":
+        layer["weight_hh"][1] = single["weight_hh"][1]
+    else:
+        layer[name] = single[name]
+    with pytest.raises(ValueError, match="in torch.float.*: expected torch.fl"):
+        clockwork_rnn(**layer, periods=(1, 2), backend=engine)
+
+
+def test_other_options():
+    """Any integer is a clock, and not any function a nonlinearity."""
+    layer = random_layer([2, 3], B=2, T=5, F=3)
+    expected, _ = clockwork_rnn(**layer, periods=(1, 2), clock=3)
+    clock = torch.tensor(3).numpy()[()]
+    output, _ = clockwork_rnn(**layer, periods=(1, 2), clock=clock)
+    assert torch.equal(output, expected)
+    with pytest.raises(ValueError, match="nonlinearity='selu': expected one"):
+        clockwork_rnn(**layer, periods=(1, 2), nonlinearity="selu")
 
 
 def test_number_of_periods():
@@ -177,23 +222,23 @@ def test_number_of_periods():
 def test_opcheck(engine, clocks):
     """What torch.compile and torch.export assume of an operator holds."""
     layers = [random_layer([2, 3], B=2, T=4, F=3) for _ in range(2)]
-    stacked = {
-        name: torch.stack([layer[name].detach() for layer in layers])
-        for name in ("x", "weight_ih", "bias", "h0")
-    }
-    x, weight_ih, bias, h0 = (x.requires_grad_() for x in stacked.values())
-    rows = zip(*(layer["weight_hh"] for layer in layers))
-    weight_hh = [torch.stack(row).detach().requires_grad_() for row in rows]
-    options = clocks, 0, [1, 3], "tanh", engine
+    for layer in layers:
+        layer["weight"] = dense_weight(layer.pop("weight_hh"))
+    names = ("x", "weight_ih", "weight", "bias", "h0")
+    x, weight_ih, weight, bias, h0 = (
+        torch.stack([layer[name] for layer in layers]).detach().requires_grad_()
+        for name in names
+    )
+    options = clocks, 0, [1, 3], [2, 3], "tanh", engine
     torch.library.opcheck(
         torch.ops.speechbrain_cwrnn.clockwork_rnn,
-        (x, weight_ih, weight_hh, bias, h0, *options),
+        (x, weight_ih, weight, bias, h0, *options),
     )
     output = torch.randn(2, 2, 4, 5, dtype=torch.float64)
     for needs_dx in (False, True):
         torch.library.opcheck(
             torch.ops.speechbrain_cwrnn.clockwork_rnn_backward,
-            (output, output, x, weight_ih, weight_hh, h0, *options, needs_dx),
+            (output, output, x, weight_ih, weight, h0, *options, needs_dx),
             test_utils=("test_schema", "test_faketensor"),
         )
 
@@ -213,6 +258,11 @@ def test_autocast(T):
     assert (half - expected).abs().max() < 0.05
     half.sum().backward()
     assert single["x"].grad.dtype == torch.float32
+    # The input may be what another layer made.
+    single["x"] = single["x"].detach().bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        again, _ = clockwork_rnn(**single, periods=(1, 2))
+    assert torch.equal(again, half)
 
 
 def test_no_second_derivative():

@@ -390,15 +390,21 @@ def test_refused_on_cpu(monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("clock", [0, torch.tensor([0, 3, 5])])
-def test_graph(cuda, clock):
+@pytest.mark.parametrize("periods", [(1, 2, 4), (1, 2, 3)])
+def test_graph(cuda, clock, periods):
     """A layer can be recorded and replayed with other numbers."""
-    layer = cast(random_layer([16, 7], B=3, T=9, F=4), torch.float32, "cuda")
+    layer = random_layer([16, 7, 4], B=3, T=9, F=4)
+    layer = cast(layer, torch.float32, "cuda")
     if isinstance(clock, torch.Tensor):
         clock = clock.cuda()
+    weight_hh = layer.pop("weight_hh")
+    cotangent = torch.randn(3, 9, 27, device="cuda")
 
     def run():
-        options = {"periods": (1, 2), "clock": clock, "backend": "triton"}
-        return all_tensors(clockwork_rnn, layer, **options)
+        options = {"periods": periods, "clock": clock, "backend": "triton"}
+        output, _ = clockwork_rnn(**layer, weight_hh=weight_hh, **options)
+        leaves = [*layer.values(), *weight_hh]
+        return output, *torch.autograd.grad(output, leaves, cotangent)
 
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -411,8 +417,8 @@ def test_graph(cuda, clock):
     with torch.no_grad():
         layer["x"].neg_()
     graph.replay()
-    for name, value in run().items():
-        assert torch.equal(replayed[name], value), name
+    for actual, expected in zip(replayed, run()):
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.gpu
@@ -472,8 +478,8 @@ TORCH = {
     "fp32": torch.float32,
     "tf32": torch.float32,
 }
-# All that is shipped: for each dtype, all padded group sizes, and replicas
-# enough for blocks of either size, where there are two.
+# All that is shipped for groups that need no padding: for each dtype, all
+# sizes, and replicas enough for blocks of either size, where there are two.
 VARIANTS = [
     (dtype, k, R)
     for dtype in TORCH

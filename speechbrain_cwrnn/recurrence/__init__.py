@@ -24,6 +24,10 @@ state and dstate are contiguous [R, B, 1 + N, k], weight is [R, k, k]: R
 replicas with weights of their own, B sequences, N ticks, k units. As in any
 product of matrices, sums are formed in float32 at least.
 
+Those for all groups take and give what there is at each step: z, the states
+and their gradients are [R, B, T, H], and zero is the gradient of a z that is
+not looked at, since its group does not tick then; see `cpu.py`.
+
 Authors
  * The speechbrain_cwrnn developers 2026
 """
@@ -100,7 +104,7 @@ def load_engine(name):
     Returns
     -------
     module
-        What has its two functions.
+        What has its functions forward and backward.
 
     Example
     -------

@@ -31,8 +31,13 @@ WORTH_THREADS = 2_000_000
 
 
 def forward(z, weight, h0, clock, periods, group_sizes, nonlinearity):
-    """Replace z by h in z [R, B, T, H], for weight [R, H, H] and h0 [R, B, H];
-    see the package."""
+    """Replace z by h in z [R, B, T, H], contiguous.
+
+        h[t] = f(z[t] + weight @ h[t-1])   for the units that tick at step t,
+        h[t] = h[t-1]                      for others,        h[-1] = h0
+
+    weight is [R, H, H], h0 [R, B, H], clock a number or [R, B].
+    """
     _run(
         (_forward_lanes, _forward_one),
         (h0, z),
@@ -42,7 +47,10 @@ def forward(z, weight, h0, clock, periods, group_sizes, nonlinearity):
 
 
 def backward(dh, h, weight, clock, periods, group_sizes, nonlinearity):
-    """The gradients dz [R, B, T, H] and dh0 [R, B, H] from that of h."""
+    """The gradients dz [R, B, T, H] and dh0 [R, B, H] from that of h.
+
+    Where a unit does not tick, that of its z is zero.
+    """
     dz = h.new_empty(h.shape)
     dh0 = h.new_empty(*h.shape[:2], h.shape[3])
     _run(

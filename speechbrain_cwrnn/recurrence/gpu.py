@@ -2,7 +2,7 @@
 
 A kernel runs all the ticks of some sequences, with the weights on the chip,
 where the loop in PyTorch launches several kernels at every tick. It stores the
-states, or the gradient of z, and nothing else.
+states, or the gradients of z and of the initial state, and nothing else.
 
 Authors
  * The speechbrain_cwrnn developers 2026

@@ -57,7 +57,7 @@ def forward_kernel(
         other=0,
     )
     h = tl.load(state, mask=mask, other=0)
-    # With stages, z is fetched from memory some steps ahead.
+    # With stages, z is fetched from memory some steps ahead (if K is even).
     for _ in tl.range(0, N, num_stages=3):
         state += K
         new = tl.load(state, mask=mask, other=0).to(tl.float32)
