@@ -103,10 +103,9 @@ class TestTraining:
         """Without any option, but for the time that it takes."""
         monkeypatch.chdir(tmp_path)
         run(recipe, f"{model}.yaml", "--number_of_epochs", 2)
-        rows = results(tmp_path / "results" / f"{model}_1000x1" / "1234")
-        assert [row["target"] for row in rows] == [
-            f"target{n}" for n in range(1, 6)
-        ]
+        rows = results(tmp_path / "results" / f"{model}_1000x5" / "1234")
+        targets = [f"target{n}" for n in range(1, 6)]
+        assert [row["target"] for row in rows] == 5 * targets
 
     def test_debugging(self, recipe, tmp_path, sines):
         """It leaves no results, and disturbs none."""
