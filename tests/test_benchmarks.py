@@ -95,6 +95,28 @@ def test_refuses_inexact(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_out_of_memory(tmp_path, monkeypatch, capsys):
+    """A shape that does not fit is left out, and the others are not lost."""
+    names = runpy.run_path(str(SPEED))
+    benchmark = names["benchmark"]
+
+    def small(B, *others):
+        if B == 3:
+            raise torch.OutOfMemoryError
+        return benchmark(B, *others)
+
+    monkeypatch.setitem(names["main"].__globals__, "benchmark", small)
+    sizes = "--batch 2 3 4 --time 5 --hidden 8 --groups 2 --repeats 1".split()
+    table = tmp_path / "x.csv"
+    monkeypatch.setattr(sys, "argv", ["speed.py", *sizes, "--csv", str(table)])
+    names["main"]()
+    message = "batch 3, 5 steps, 8 units: out of memory, left out"
+    assert message in capsys.readouterr().out
+    with open(table, encoding="utf-8") as file:
+        batches = {row["batch"] for row in csv.DictReader(file)}
+    assert batches == {"2", "4"}
+
+
 def test_report(tmp_path):
     """The table has the times side by side, the picture is drawn."""
     rows = ["engine,direction,batch,time,input,hidden,groups,dtype,median_ms,"]
