@@ -151,10 +151,10 @@ def _check(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):
         raise ValueError(
             f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
         )
-    B, _, F = x.shape
+    B, _, features = x.shape
     sizes = [len(w) for w in weight_hh]
     H = sum(sizes)
-    expected = {"weight_ih": (weight_ih, (H, F)), "h0": (h0, (B, H))}
+    expected = {"weight_ih": (weight_ih, (H, features)), "h0": (h0, (B, H))}
     for i, (w, k) in enumerate(zip(weight_hh, sizes)):
         expected[f"weight_hh[{i}]"] = w, (k, sum(sizes[i:]))
     if bias is not None:

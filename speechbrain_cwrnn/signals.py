@@ -105,13 +105,11 @@ def add_at_ticks(x, values, clock, period):
         x.scatter_add_(2, index.expand_as(values), values)
 
 
-def read_at(T, clock, period, other=1, before=False, initial=False):
+def read_at(clock, period, other=1, before=False, initial=False):
     """How a signal of a period is read at the ticks of another one.
 
     Arguments
     ---------
-    T : int
-        Number of steps.
     clock : int or torch.Tensor
         Steps since the state was zero, one for all or one per sequence [R, B].
     period : int
@@ -132,19 +130,19 @@ def read_at(T, clock, period, other=1, before=False, initial=False):
     Example
     -------
     >>> signal = torch.tensor([0.0, 1.0, 2.0]).reshape(1, 1, 3, 1)
-    >>> read_at(5, clock=2, period=3).read(signal, 5).flatten()
+    >>> read_at(clock=2, period=3).read(signal, 5).flatten()
     tensor([0., 1., 1., 1., 2.])
-    >>> reading = read_at(12, clock=2, period=6, other=2, before=True)
+    >>> reading = read_at(clock=2, period=6, other=2, before=True)
     >>> reading.read(signal, 6).flatten()
     tensor([0., 0., 0., 1., 1., 1.])
-    >>> reading = read_at(12, clock=2, period=6, other=2, initial=True)
+    >>> reading = read_at(clock=2, period=6, other=2, initial=True)
     >>> reading.read(signal, 7).flatten()
     tensor([0., 0., 0., 1., 1., 1., 2.])
     """
     if isinstance(clock, int) and period % other == 0:
         wait = first_tick(clock, period) - first_tick(clock, other)
         return Runs(wait // other + before + initial, period // other)
-    return Gather(T, clock, period, other, before, initial)
+    return Gather(clock, period, other, before, initial)
 
 
 @dataclass
@@ -215,11 +213,10 @@ class Gather:
 
     Arguments
     ---------
-    T, clock, period, other, before, initial
+    clock, period, other, before, initial
         As in `read_at`.
     """
 
-    T: int
     clock: int | torch.Tensor
     period: int
     other: int

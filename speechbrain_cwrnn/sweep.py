@@ -91,10 +91,10 @@ def forward(
         state = torch.cat([h0[:, :, None, units], z], dim=2)
         if context is not None:
             # At a tick, a group reads what the slower ones held just before.
-            reading = read_at(T, clock, coarse, period, before=True)
+            reading = read_at(clock, coarse, period, before=True)
             reading.add(context[..., units], state[:, :, 1:])
         engine.forward(state, weight[:, units, units], nonlinearity)
-        read_at(T, clock, period).write(state, output[..., units])
+        read_at(clock, period).write(state, output[..., units])
         faster = slice(units.start)
         if units.start == 0:
             break
@@ -102,9 +102,9 @@ def forward(
         if context is not None:
             places = 1 + count_ticks(T, clock, common)
             if period != common:
-                reading = read_at(T, clock, period, common, initial=True)
+                reading = read_at(clock, period, common, initial=True)
                 sent = reading.read(sent, places)
-            reading = read_at(T, clock, coarse, common, initial=True)
+            reading = read_at(clock, coarse, common, initial=True)
             reading.add(context[..., faster], sent)
         context, coarse = sent, common
     return output
@@ -156,12 +156,12 @@ def backward(
         states = take_ticks(output[..., units], clock, period)
         state = torch.cat([h0[:, :, None, units], states], dim=2)
         dstate = state.new_empty(state.shape)
-        read_at(T, clock, period).collect(doutput[..., units], dstate)
+        read_at(clock, period).collect(doutput[..., units], dstate)
         if dcontext is not None:
             dsent = dcontext
             if period != common:
                 dsent = state.new_empty(*state.shape[:3], units.start)
-                reading = read_at(T, clock, period, common, initial=True)
+                reading = read_at(clock, period, common, initial=True)
                 reading.collect(dcontext, dsent)
             outer(dsent, state, out=dweight[:, faster, units])
             add_linear(dstate, dsent, weight[:, faster, units].mT)
@@ -187,10 +187,10 @@ def backward(
             places = 1 + count_ticks(T, clock, coarse)
             finer = dcontext
             dcontext = dz.new_empty(*dz.shape[:2], places, units.stop)
-            reading = read_at(T, clock, coarse, period, before=True)
+            reading = read_at(clock, coarse, period, before=True)
             reading.collect(dz, dcontext[..., units])
             if finer is not None:
-                reading = read_at(T, clock, coarse, common, initial=True)
+                reading = read_at(clock, coarse, common, initial=True)
                 reading.collect(finer, dcontext[..., faster])
     return dx, dweight_ih, dweight, dbias, dh0
 

@@ -34,7 +34,7 @@ def naive_index(T, clock, period, other, before, initial):
 def test_read_and_collect(T, clock, period, other, before, initial):
     """Values where they belong, and sums over the places of each."""
     index = naive_index(T, clock, period, other, before, initial)
-    reading = read_at(T, clock, period, other, before, initial)
+    reading = read_at(clock, period, other, before, initial)
     assert isinstance(reading, Gather if period % other else Runs)
     signal = torch.randn(2, 3, 1 + count_ticks(T, clock, period), 4)
     places = torch.randn(2, 3, len(index), 4)
@@ -60,7 +60,7 @@ def test_read_and_collect(T, clock, period, other, before, initial):
 def test_clocks_of_their_own(T, clocks, period, other, before, initial):
     """The same for sequences that are at different clocks."""
     clock = torch.tensor([clocks])
-    reading = read_at(T, clock, period, other, before, initial)
+    reading = read_at(clock, period, other, before, initial)
     signal = torch.randn(1, 2, 1 + count_ticks(T, clock, period), 3)
     M = count_ticks(T, clock, other) + initial
     read = reading.read(signal, M)
