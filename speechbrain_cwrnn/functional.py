@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from speechbrain_cwrnn import stepwise, sweep
 from speechbrain_cwrnn.recurrence import (
-    NONLINEARITIES,
+    check_nonlinearity,
     choose_engine,
     load_engine,
 )
@@ -147,10 +147,7 @@ def _check(x, weight_ih, weight_hh, bias, h0, periods, clock, nonlinearity):
             f"periods={periods}: expected one for each of the "
             f"{len(weight_hh)} block rows of weight_hh."
         )
-    if nonlinearity not in NONLINEARITIES:
-        raise ValueError(
-            f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
-        )
+    check_nonlinearity(nonlinearity)
     B, _, features = x.shape
     sizes = [len(w) for w in weight_hh]
     H = sum(sizes)

@@ -12,7 +12,7 @@ from torch import nn
 
 from speechbrain_cwrnn.clock import resolve_group_sizes, resolve_periods
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
-from speechbrain_cwrnn.recurrence import NONLINEARITIES, choose_engine
+from speechbrain_cwrnn.recurrence import check_nonlinearity, choose_engine
 
 
 class ClockworkRNN(nn.Module):
@@ -102,11 +102,7 @@ class ClockworkRNN(nn.Module):
             raise ValueError(
                 f"dropout={dropout}: expected a probability in [0, 1]."
             )
-        if nonlinearity not in NONLINEARITIES:
-            raise ValueError(
-                f"nonlinearity={nonlinearity!r}: expected one of "
-                f"{NONLINEARITIES}."
-            )
+        check_nonlinearity(nonlinearity)
         choose_engine(backend)
         # As in SpeechBrain, (batch, time, a, b) becomes (batch, time, a * b).
         self.reshape = input_shape is not None and len(input_shape) > 3

@@ -93,6 +93,27 @@ def choose_engine(backend="auto", x=None, periods=(), group_sizes=()):
     return "cpu" if small else "eager"
 
 
+def check_nonlinearity(nonlinearity):
+    """Raise an error if the engines do not know a nonlinearity.
+
+    Arguments
+    ---------
+    nonlinearity : str
+        Its name.
+
+    Example
+    -------
+    >>> check_nonlinearity("selu")
+    Traceback (most recent call last):
+    ...
+    ValueError: nonlinearity='selu': expected one of ('tanh', 'relu').
+    """
+    if nonlinearity not in NONLINEARITIES:
+        raise ValueError(
+            f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
+        )
+
+
 def load_engine(name):
     """The module of an engine; what it needs may be slow to import.
 
