@@ -11,7 +11,8 @@ features : the features of speech that the paper uses
 last_state : the last output of a recurrent layer, as an embedding
 phonemes : those of TIMIT, and a tokenizer for them
 pretrained : writes what SpeechBrain's `from_hparams` loads
-recipes : what the recipes have in common
+hparams : the options of a recipe
+report : what recipes write: whole files, tables, figures
 
 Authors
  * The speechbrain_cwrnn developers 2026

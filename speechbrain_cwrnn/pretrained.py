@@ -10,7 +10,7 @@ from pathlib import Path
 import ruamel.yaml
 from hyperpyyaml import resolve_references
 
-from speechbrain_cwrnn.recipes import whole_file
+from speechbrain_cwrnn.report import whole_file
 
 
 def save_pretrained(

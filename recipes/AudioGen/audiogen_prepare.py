@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechbrain_cwrnn.recipes import whole_file
+from speechbrain_cwrnn.report import whole_file
 
 
 def prepare_audiogen(

@@ -19,7 +19,7 @@ import matplotlib
 import numpy as np
 import soundfile
 
-from speechbrain_cwrnn.recipes import (
+from speechbrain_cwrnn.report import (
     STATISTICS,
     print_table,
     save_figure,

@@ -23,7 +23,7 @@ from report import write_report
 from tqdm import tqdm
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
-from speechbrain_cwrnn.recipes import load_hparams, refuse_other_options
+from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
 from speechbrain_cwrnn.recurrence import choose_engine
 
 

@@ -21,7 +21,7 @@ import soundfile
 from tqdm import tqdm
 
 from speechbrain_cwrnn.phonemes import map_phonemes
-from speechbrain_cwrnn.recipes import whole_file
+from speechbrain_cwrnn.report import whole_file
 
 SAMPLE_RATE = 16000
 

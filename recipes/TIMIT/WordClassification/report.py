@@ -17,7 +17,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 
-from speechbrain_cwrnn.recipes import (
+from speechbrain_cwrnn.report import (
     STATISTICS,
     print_table,
     save_figure,

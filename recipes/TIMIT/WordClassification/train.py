@@ -31,8 +31,8 @@ from timit_prepare import find_data, group_words, prepare_words
 from tqdm import tqdm
 
 from speechbrain_cwrnn import Ensemble
+from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.recipes import load_hparams, refuse_other_options
 
 
 class WordBrain(sb.Brain):

@@ -11,7 +11,7 @@ import csv
 import sys
 from pathlib import Path
 
-from speechbrain_cwrnn.recipes import print_table, whole_file
+from speechbrain_cwrnn.report import print_table, whole_file
 
 COLUMNS = ["model", "parameters", "corpus", "error", "valid", "test"]
 

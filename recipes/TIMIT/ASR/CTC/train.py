@@ -32,12 +32,9 @@ from speechbrain.utils.distributed import (
 )
 from timit_prepare import find_data, prepare_timit
 
+from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.recipes import (
-    load_hparams,
-    refuse_other_options,
-    whole_file,
-)
+from speechbrain_cwrnn.report import whole_file
 
 
 class ASRBrain(sb.Brain):

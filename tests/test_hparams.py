@@ -1,45 +1,16 @@
-"""What the recipes have in common."""
+"""The options of a recipe."""
 
 from collections import deque
 from functools import partial
 
-import numpy as np
 import pytest
 from hyperpyyaml import resolve_references
 
-from speechbrain_cwrnn.recipes import (
+from speechbrain_cwrnn.hparams import (
     load_hparams,
     look_up,
     refuse_other_options,
-    save_figure,
-    summarize,
-    whole_file,
 )
-
-
-class TestWholeFile:
-    """A file is complete, or as it was before."""
-
-    def test_keeps_the_old_one(self, tmp_path):
-        """Where writing fails halfway."""
-        path = tmp_path / "file.txt"
-        path.write_text("old")
-        with pytest.raises(RuntimeError, match="halfway"):
-            with whole_file(path) as temporary:
-                with open(temporary, "w") as file:
-                    file.write("ne")
-                raise RuntimeError("halfway")
-        assert path.read_text() == "old"
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_figure(self, tmp_path):
-        """A figure is written as PNG whatever its name, and closed."""
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure()
-        save_figure(figure, tmp_path / "picture")
-        assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
-        assert not plt.fignum_exists(figure.number)
 
 
 class TestOtherOptions:
@@ -157,13 +128,6 @@ words: [a, b]
         """An unknown one, and another class, whose arguments would merge."""
         with pytest.raises(ValueError, match=message):
             load(overrides)
-
-
-@pytest.mark.filterwarnings("error")
-def test_summary_of_few():
-    """What is not defined is not made up."""
-    assert summarize(np.array([0.5]))[2:4] == ["0.5000", "-"]
-    assert summarize(np.array([np.nan, np.nan])) == ["2", "2", *"-----"]
 
 
 def test_unknown_size():
