@@ -22,8 +22,10 @@ from functools import partial
 import torch
 from speed import machine, synchronize
 
-from speechbrain_cwrnn import ClockworkRNN, signals, stepwise, sweep
-from speechbrain_cwrnn.recurrence import choose_engine, load_engine
+from speechbrain_cwrnn import ClockworkRNN, inputs, stepwise, sweep
+from speechbrain_cwrnn.backend import choose
+from speechbrain_cwrnn.clock import Groups
+from speechbrain_cwrnn.sweep import holding
 
 STEPS, PRODUCTS = "sequential steps", "products of matrices"
 HOLDING, REST, ALL = "reading and holding", "rest", "all"
@@ -80,17 +82,19 @@ class Stopwatch:
         return result, {**parts, REST: total - sum(parts.values()), ALL: total}
 
 
-def watch_layer(watch, engine):
+def watch_layer(watch, net, x):
     """Take the time of all that a layer is made of."""
+    groups = Groups(net.periods, net.group_sizes)
+    _, engine = choose(net.backend, x, groups)
     for name in ("forward", "backward"):
-        watch.watch(load_engine(engine), name, STEPS)
-    for reading in (signals.Runs, signals.Gather):
+        watch.watch(engine, name, STEPS)
+    for reading in (holding.Runs, holding.Gather):
         for name in ("read", "write", "add", "collect"):
             watch.watch(reading, name, HOLDING)
     functions = {"add_at_ticks": HOLDING}
     for name in ("linear", "add_linear", "outer", "outer_before"):
         functions[name] = PRODUCTS
-    for module in (stepwise, sweep):
+    for module in (inputs, stepwise, sweep):
         for name, part in functions.items():
             if hasattr(module, name):
                 watch.watch(module, name, part)
@@ -173,12 +177,12 @@ def main():
     ).to(device, dtype)
     x = torch.randn(args.batch, args.time, features).to(device, dtype)
     x.requires_grad_()
-    engine = choose_engine(args.backend, x, net.periods, net.group_sizes)
+    engine = net.engine(args.batch)
     runs = {}
     if device.type == "cuda":
         runs = measure_replayed(net, x, args.repeats)
     watch = Stopwatch(device)
-    watch_layer(watch, engine)
+    watch_layer(watch, net, x)
     runs = {**measure(net, x, watch, args.repeats), **runs}
     print(
         f"{machine(device)}, {args.threads} thread(s), torch "

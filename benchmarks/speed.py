@@ -29,8 +29,8 @@ from pathlib import Path
 import torch
 
 from speechbrain_cwrnn import ClockworkRNN, reference
+from speechbrain_cwrnn.backend import ENGINES
 from speechbrain_cwrnn.clock import ticks_before
-from speechbrain_cwrnn.recurrence import ENGINES, choose_engine
 
 
 def make_layers(B, F, H, groups, backends, device, dtype):
@@ -48,8 +48,7 @@ def make_layers(B, F, H, groups, backends, device, dtype):
             layers["per-group nn.RNN"] = PerGroup(net)
         else:
             net.backend = backend
-            x = torch.empty(B, 1, F, device=device, dtype=dtype)
-            engine = choose_engine(backend, x, net.periods, net.group_sizes)
+            engine = net.to(device, dtype).engine(B)
             layers[f"ClockworkRNN ({engine})"] = net
     layers["nn.RNN"] = torch.nn.RNN(F, H, batch_first=True)
     layers["nn.LSTM"] = torch.nn.LSTM(F, H, batch_first=True)

@@ -2,17 +2,33 @@
 
 Index
 -----
-ClockworkRNN : the layer, with the interface of `speechbrain.nnet.RNN.LSTM`
-clockwork_rnn : the same for one layer and direction, as a function
-Ensemble : many independent copies of a module, trained at once
-peephole : the LSTM that the paper compares with
+rnn : ClockworkRNN, with the interface of `speechbrain.nnet.RNN.LSTM`
+functional : clockwork_rnn, the same for one layer and direction
+ensemble : Ensemble, many independent copies of a module, trained at once
 reference : the equations of the paper as a loop, to compare with
+
+How the layer computes, from the bottom to the top:
+
+clock : periods, group sizes and ticks; Groups
+linear : the tensors of a layer, and products with its weights; Layer
+inputs : what each group sees of the input, at its ticks
+sweep : one way through time, group by group, slow to fast; the equations
+    holding : what is held, read at other times
+    eager, gpu, gpu_kernels : its engines
+stepwise : the other way, all groups at once, for small networks
+    cpu, cpu_kernels, vectors : its engine
+backend : which way, and which engine
+op : both steps as one operation of PyTorch, with its gradient
+
+What recipes and their pretrained models use:
+
 features : the features of speech that the paper uses
 last_state : the last output of a recurrent layer, as an embedding
+peephole : the LSTM that the paper compares with
 phonemes : those of TIMIT, and a tokenizer for them
-pretrained : writes what SpeechBrain's `from_hparams` loads
 hparams : the options of a recipe
 report : what recipes write: whole files, tables, figures
+pretrained : writes what SpeechBrain's `from_hparams` loads
 
 Authors
  * The speechbrain_cwrnn developers 2026

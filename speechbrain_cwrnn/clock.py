@@ -9,7 +9,49 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from dataclasses import dataclass
+from itertools import accumulate
 from operator import index
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Which unit ticks when, and what it does then.
+
+    Arguments
+    ---------
+    periods : tuple of int
+        Period of each group in steps, strictly increasing.
+    group_sizes : tuple of int
+        Units of each group.
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence [R, B].
+    nonlinearity : str
+        f, "tanh" or "relu".
+
+    Example
+    -------
+    >>> groups = Groups((1, 2, 4), (3, 3, 2), clock=1)
+    >>> groups.units[2], groups.count_ticks(9)
+    (slice(6, 8, None), [9, 4, 2])
+    """
+
+    periods: tuple
+    group_sizes: tuple
+    clock: int | torch.Tensor = 0
+    nonlinearity: str = "tanh"
+
+    @property
+    def units(self):
+        """Where the units of each group are: a list of slices."""
+        ends = list(accumulate(self.group_sizes))
+        return [slice(end - k, end) for end, k in zip(ends, self.group_sizes)]
+
+    def count_ticks(self, T):
+        """How often each group ticks in T steps."""
+        return [count_ticks(T, self.clock, period) for period in self.periods]
 
 
 def resolve_periods(periods, hidden_size):
@@ -103,48 +145,18 @@ def resolve_group_sizes(group_sizes, hidden_size, num_groups):
 
 
 def first_tick(clock, period):
-    """The first step at which a group ticks, counted from now.
-
-    Arguments
-    ---------
-    clock : int or torch.Tensor
-        Steps since the state was zero.
-    period : int
-        Period of the group, in steps.
-
-    Returns
-    -------
-    int or torch.Tensor
-        0 if the group ticks now, at most period - 1.
-
-    Example
-    -------
-    >>> first_tick(6, period=4)
-    2
-    """
+    """The first step at which a group ticks, counted from now."""
     return -clock % period
 
 
 def ticks_before(t, clock, period):
-    """How often a group ticks at the steps 0, ..., t - 1 counted from now.
-
-    Arguments
-    ---------
-    t : int or torch.Tensor
-        Number of steps.
-    clock : int or torch.Tensor
-        Steps since the state was zero.
-    period : int
-        Period of the group, in steps.
-
-    Returns
-    -------
-    int or torch.Tensor
-        The multiples of the period among clock, ..., clock + t - 1.
-
-    Example
-    -------
-    >>> [ticks_before(t, clock=6, period=4) for t in range(8)]
-    [0, 0, 0, 1, 1, 1, 1, 2]
-    """
+    """How often a group ticks at the steps 0, ..., t - 1 counted from now: the
+    multiples of the period among clock, ..., clock + t - 1."""
     return -clock // period - -(clock + t) // period
+
+
+def count_ticks(T, clock, period):
+    """How often a group ticks in T steps; where each sequence has a clock of
+    its own, how often at most, so that no device is asked for these."""
+    first = first_tick(clock, period) if isinstance(clock, int) else 0
+    return (T - first + period - 1) // period

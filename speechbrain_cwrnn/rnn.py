@@ -10,9 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speechbrain_cwrnn.clock import resolve_group_sizes, resolve_periods
+from speechbrain_cwrnn.backend import (
+    check_backend,
+    check_nonlinearity,
+    choose_name,
+)
+from speechbrain_cwrnn.clock import (
+    Groups,
+    resolve_group_sizes,
+    resolve_periods,
+)
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
-from speechbrain_cwrnn.recurrence import check_nonlinearity, choose_engine
 
 
 class ClockworkRNN(nn.Module):
@@ -60,7 +68,7 @@ class ClockworkRNN(nn.Module):
     nonlinearity : str
         f, "tanh" or "relu".
     backend : str
-        Engine of the recurrence; see `speechbrain_cwrnn.recurrence`.
+        Engine of the recurrence; see `speechbrain_cwrnn.backend`.
 
     Example
     -------
@@ -103,7 +111,7 @@ class ClockworkRNN(nn.Module):
                 f"dropout={dropout}: expected a probability in [0, 1]."
             )
         check_nonlinearity(nonlinearity)
-        choose_engine(backend)
+        check_backend(backend)
         # As in SpeechBrain, (batch, time, a, b) becomes (batch, time, a * b).
         self.reshape = input_shape is not None and len(input_shape) > 3
         if input_size is None:
@@ -219,6 +227,28 @@ class ClockworkRNN(nn.Module):
         suffix = f"l{layer}" + "_reverse" * reverse
         _, weight_hh, _ = self._get_parameters(suffix)
         return dense_weight(weight_hh)
+
+    def engine(self, batch_size=1):
+        """The engine that the layer runs on, where it is and in its dtype.
+
+        Arguments
+        ---------
+        batch_size : int
+            Number of sequences, over all copies in an `Ensemble`.
+
+        Returns
+        -------
+        str
+            Its name, as of a backend.
+
+        Example
+        -------
+        >>> ClockworkRNN(512, input_size=40).engine(batch_size=16)
+        'eager'
+        """
+        x = self.weight_ih_l0.new_empty(batch_size, 1, self.input_size)
+        groups = Groups(self.periods, self.group_sizes)
+        return choose_name(self.backend, x, groups)
 
     def reset_parameters(self, re_init=True):
         """Draw all parameters anew.

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from speechbrain_cwrnn.recurrence import ENGINES
+from speechbrain_cwrnn.backend import ENGINES
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -107,6 +107,15 @@ def assert_as_exact(actual, plain, exact):
             assert error <= 2 * allowed + floor, (
                 f"{name}: error {error:.2e}, plain PyTorch's {allowed:.2e}"
             )
+
+
+def random_group(R=2, B=2, N=9, k=3):
+    """z, weight and h0 of a group, not contiguous."""
+    shapes = [(R, B, N, k), (R, k, k), (R, B, k)]
+    return [
+        (0.5 * torch.randn(*shape, dtype=torch.float64).mT).contiguous().mT
+        for shape in shapes
+    ]
 
 
 def plain(z, weight, h0, nonlinearity):

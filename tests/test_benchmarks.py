@@ -79,9 +79,9 @@ def test_refuses_inexact(tmp_path):
     """A layer whose states are off has no times."""
     code = (
         "import runpy, sys, torch; "
-        "from speechbrain_cwrnn.recurrence import cpu; "
+        "from speechbrain_cwrnn.stepwise import cpu; "
         "forward = cpu.forward; "
-        "cpu.forward = lambda z, *args: (forward(z, *args), z.add_(1e-3)); "
+        "cpu.forward = lambda h, *args: (forward(h, *args), h.add_(1e-3)); "
         "sys.argv = sys.argv[1:]; "
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )

@@ -82,9 +82,10 @@ def test_dropout_differs():
         for parameter in ensemble.parameters():
             parameter[1] = parameter[0]
     first, second = ensemble(x)
-    assert not torch.equal(first, second)
+    assert (first - second).abs().max() > 0.01
+    # Not bit for bit: where a copy's numbers begin may change their rounding.
     first, second = ensemble.eval()(x)
-    assert torch.equal(first, second)
+    torch.testing.assert_close(first, second)
 
 
 def test_parameters_are_ordinary():

@@ -274,3 +274,14 @@ def test_no_second_derivative():
     )
     with pytest.raises(RuntimeError, match="autograd"):
         torch.autograd.grad(dx.sum(), layer["x"])
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_extreme_values(engine):
+    """Large z saturates exactly; NaN and infinity go their way."""
+    x = torch.tensor([1e4, -1e4, torch.inf, torch.nan, 0]).reshape(5, 1, 1)
+    x = torch.cat([x, x], dim=1)
+    one = torch.ones(1, 1)
+    h, _ = clockwork_rnn(x, one, [0 * one], periods=[1], backend=engine)
+    assert h[:3, 0].flatten().tolist() == [1, -1, 1]
+    assert h[3].isnan().all() and not h[4].any()

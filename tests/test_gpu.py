@@ -25,13 +25,15 @@ from helpers import (
 )
 
 from speechbrain_cwrnn import ClockworkRNN, clockwork_rnn, reference
-from speechbrain_cwrnn.recurrence import choose_engine, gpu
+from speechbrain_cwrnn.backend import choose_name
+from speechbrain_cwrnn.clock import Groups
+from speechbrain_cwrnn.sweep import gpu
 
 triton = pytest.importorskip("triton", minversion="3.5")
 ASTSource = importlib.import_module("triton.compiler").ASTSource
 GPUTarget = importlib.import_module("triton.backends.compiler").GPUTarget
 
-KERNELS = "speechbrain_cwrnn.recurrence.gpu_kernels"
+KERNELS = "speechbrain_cwrnn.sweep.gpu_kernels"
 
 
 def load_kernels(monkeypatch, interpret):
@@ -348,18 +350,18 @@ def test_choice(monkeypatch):
     """On the CPU it runs only where it is asked for."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     x = torch.zeros(2, 1, 3)
-    assert choose_engine("auto", x, [1], [99]) == "eager"
-    assert choose_engine("triton", x, [1], [99]) == "triton"
+    assert choose_name("auto", x, Groups([1], [99])) == "eager"
+    assert choose_name("triton", x, Groups([1], [99])) == "triton"
 
 
 @pytest.mark.gpu
 def test_choice_on_gpu(cuda):
     """It is chosen for what it supports."""
     x = torch.zeros(2, 1, 3, device="cuda")
-    assert choose_engine("auto", x, [1, 2], [5, 128]) == "triton"
-    assert choose_engine("auto", x, [1, 2], [5, 129]) == "eager"
-    assert choose_engine("auto", x.half(), [1, 2], [5, 257]) == "eager"
-    assert choose_engine("auto", x.double(), [1], [5]) == "eager"
+    assert choose_name("auto", x, Groups([1, 2], [5, 128])) == "triton"
+    assert choose_name("auto", x, Groups([1, 2], [5, 129])) == "eager"
+    assert choose_name("auto", x.half(), Groups([1, 2], [5, 257])) == "eager"
+    assert choose_name("auto", x.double(), Groups([1], [5])) == "eager"
 
 
 @pytest.mark.parametrize(
@@ -378,14 +380,14 @@ def test_refused(monkeypatch, dtype, sizes, version, message):
     monkeypatch.setattr(gpu, "TRITON", version)
     x = torch.zeros(2, 1, 3, dtype=dtype)
     with pytest.raises(ValueError, match=message):
-        choose_engine("triton", x, [1, 2], sizes)
+        choose_name("triton", x, Groups([1, 2], sizes))
 
 
 def test_refused_on_cpu(monkeypatch):
     """Nor are there kernels for the CPU."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match="device 'cpu'"):
-        choose_engine("triton", torch.zeros(2, 1, 3), [1], [3])
+        choose_name("triton", torch.zeros(2, 1, 3), Groups([1], [3]))
 
 
 @pytest.mark.gpu

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_cwrnn import ClockworkRNN, reference
+from speechbrain_cwrnn.backend import choose
 
 PERIODS = [1, 2, 4, 8]
 
@@ -14,12 +15,13 @@ PERIODS = [1, 2, 4, 8]
 def engine(request, monkeypatch):
     """All tests run with each engine, wherever it can run."""
 
-    def choose(backend, x, periods, group_sizes):
-        return request.param if x.device.type == "cpu" else "eager"
+    def choose_this(backend, x, groups):
+        cpu = x.device.type == "cpu"
+        return choose(request.param if cpu else "eager", x, groups)
 
     if request.param == "cpu" and "autocast" in request.node.name:
         pytest.skip("not in bfloat16")
-    monkeypatch.setattr("speechbrain_cwrnn.functional.choose_engine", choose)
+    monkeypatch.setattr("speechbrain_cwrnn.op.choose", choose_this)
 
 
 def make(hidden_size=8, input_size=3, periods=PERIODS, **options):

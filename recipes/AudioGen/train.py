@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
 from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
-from speechbrain_cwrnn.recurrence import choose_engine
 
 
 class GeneratorBrain(sb.Brain):
@@ -169,12 +168,7 @@ def main(hparams_file, run_opts, overrides):
     )
     num_params = sum(p[0].numel() for p in ensemble.parameters())
     engines = {
-        choose_engine(
-            module.backend,
-            torch.empty(ensemble.num_copies, 1, 1, 0, device=brain.device),
-            module.periods,
-            module.group_sizes,
-        )
+        module.engine(ensemble.num_copies)
         for module in ensemble.modules()
         if isinstance(module, ClockworkRNN)
     }

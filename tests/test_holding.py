@@ -1,19 +1,11 @@
 """Reading what is held, and its transpose."""
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechbrain_cwrnn.clock import ticks_before
-from speechbrain_cwrnn.signals import (
-    Gather,
-    Runs,
-    add_at_ticks,
-    count_ticks,
-    read_at,
-    take_ticks,
-)
+from speechbrain_cwrnn.clock import count_ticks, ticks_before
+from speechbrain_cwrnn.sweep.holding import Gather, Runs, read_at
 
 
 def naive_index(T, clock, period, other, before, initial):
@@ -79,17 +71,3 @@ def test_clocks_of_their_own(T, clocks, period, other, before, initial):
     collected = torch.full_like(signal, torch.nan)
     reading.collect(places, collected)
     assert (collected - expected).abs().max() < 1e-5
-
-
-@pytest.mark.parametrize("clock", [2, torch.tensor([[0, 3]])])
-def test_ticks(clock):
-    """Adding at the ticks is the transpose of taking what is there."""
-    x = torch.randn(1, 2, 7, 3, dtype=torch.float64)
-    taken = take_ticks(x, clock, 4)
-    values = torch.randn_like(taken)
-    into = torch.zeros_like(x)
-    if not isinstance(clock, int):
-        steps = torch.tensor([[0, 4], [1, 5]])[None, :, :, None]
-        assert torch.equal(taken, x.take_along_dim(steps, 2))
-    add_at_ticks(into, values, clock, 4)
-    assert ((taken * values).sum() - (x * into).sum()).abs() < 1e-12

@@ -88,7 +88,7 @@ def backward_kernel(
 ):
     """dz[n] = f'(h[n]) * (dh[n] + dz[n+1] @ weight)
 
-    where dstate is dh[-1], dh[0], ...; the slope of the first of them is 1.
+    where dstate is ds[0], ds[1], ...; the slope of the first of them is 1.
     """
     replica = tl.program_id(0).to(tl.int64)
     b = tl.program_id(1) * BB + tl.arange(0, BB)[:, None]

@@ -22,89 +22,6 @@ import torch.nn.functional as F
 from speechbrain_cwrnn.clock import first_tick, ticks_before
 
 
-def count_ticks(T, clock, period):
-    """How many values a signal has after the first one.
-
-    Arguments
-    ---------
-    T : int
-        Number of steps.
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [R, B].
-    period : int
-        Period of the group, in steps.
-
-    Returns
-    -------
-    int
-        The number of ticks; of the sequence that has most of them, if each has
-        a clock of its own.
-
-    Example
-    -------
-    >>> count_ticks(10, clock=1, period=4)
-    2
-    """
-    first = first_tick(clock, period) if isinstance(clock, int) else 0
-    return (T - first + period - 1) // period
-
-
-def take_ticks(x, clock, period):
-    """What there is at the ticks of a group, of what there is at each step.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        Values at each step [R, B, T, F].
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [R, B].
-    period : int
-        Period of the group, in steps.
-
-    Returns
-    -------
-    torch.Tensor
-        Values at its ticks [R, B, N, F].
-
-    Example
-    -------
-    >>> x = torch.arange(10).reshape(1, 1, 10, 1)
-    >>> take_ticks(x, clock=1, period=4).flatten()
-    tensor([3, 7])
-    """
-    if isinstance(clock, int):
-        return x[:, :, first_tick(clock, period) :: period]
-    return x.take_along_dim(_tick_index(x, clock, period), dim=2)
-
-
-def add_at_ticks(x, values, clock, period):
-    """Add values at the ticks of a group: the transpose of `take_ticks`.
-
-    Arguments
-    ---------
-    x : torch.Tensor
-        What is added to, at each step [R, B, T, F].
-    values : torch.Tensor
-        What is added, at each tick [R, B, N, F]; zero for ticks past the end.
-    clock : int or torch.Tensor
-        Steps since the state was zero, one for all or one per sequence [R, B].
-    period : int
-        Period of the group, in steps.
-
-    Example
-    -------
-    >>> x = torch.zeros(1, 1, 5, 1)
-    >>> add_at_ticks(x, torch.ones(1, 1, 2, 1), clock=1, period=2)
-    >>> x.flatten()
-    tensor([0., 1., 0., 1., 0.])
-    """
-    if isinstance(clock, int):
-        x[:, :, first_tick(clock, period) :: period] += values
-    else:
-        index = _tick_index(x, clock, period)
-        x.scatter_add_(2, index.expand_as(values), values)
-
-
 def read_at(clock, period, other=1, before=False, initial=False):
     """How a signal of a period is read at the ticks of another one.
 
@@ -273,13 +190,3 @@ class Gather:
         index = ticks_before(steps + (not self.before), clock, self.period)
         index = F.pad(index, (int(self.initial), 0))
         return index.expand(*signal.shape[:2], M)
-
-
-def _tick_index(x, clock, period):
-    """The steps of a group's ticks [R, B, N, 1]; those past the end last."""
-    T = x.shape[2]
-    clock = clock.unsqueeze(-1)
-    N = count_ticks(T, clock, period)
-    steps = period * torch.arange(N, device=clock.device)
-    steps = steps + first_tick(clock, period)
-    return steps.clamp(max=T - 1).expand(*x.shape[:2], N).unsqueeze(-1)

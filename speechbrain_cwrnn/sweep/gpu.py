@@ -43,37 +43,17 @@ _MANY_BLOCKS = 66
 
 
 def forward(state, weight, nonlinearity):
-    """Replace z by h in state [R, B, 1 + N, k]; see the package."""
+    """Replace z by h in state [R, B, 1 + N, k]; see `sweep`."""
     _launch("forward_kernel", (state,), weight, nonlinearity)
 
 
 def backward(dstate, state, weight, nonlinearity):
-    """Replace dh by dz in dstate [R, B, 1 + N, k]; see the package."""
+    """Replace ds by dz in dstate [R, B, 1 + N, k]; see `sweep`."""
     _launch("backward_kernel", (dstate, state), weight, nonlinearity)
 
 
 def supports(device, dtype, k):
-    """Whether this engine can run there.
-
-    Arguments
-    ---------
-    device : torch.device
-        Where the tensors are.
-    dtype : torch.dtype
-        Of the tensors.
-    k : int
-        Group size.
-
-    Returns
-    -------
-    bool
-        Whether it can.
-
-    Example
-    -------
-    >>> supports(torch.device("cpu"), torch.float64, k=3)
-    False
-    """
+    """Whether this engine can run there, with groups of k units."""
     return (
         TRITON >= OLDEST_TRITON
         and dtype in DTYPES
@@ -82,25 +62,7 @@ def supports(device, dtype, k):
 
 
 def require(device, dtype, k):
-    """Raise an error that says what is wrong if `supports` says no.
-
-    Arguments
-    ---------
-    device : torch.device
-        Where the tensors are.
-    dtype : torch.dtype
-        Of the tensors.
-    k : int
-        Group size.
-
-    Example
-    -------
-    >>> require(torch.device("cpu"), torch.float64, k=3)
-    ... # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ...
-    ValueError: backend='triton': expected float16, bfloat16 or float32, ...
-    """
+    """Raise an error that says what is wrong if `supports` says no."""
     if not supports(device, dtype, k):
         raise ValueError(
             "backend='triton': expected float16, bfloat16 or float32, groups "
@@ -161,9 +123,7 @@ def _launch(kernel, signals, weight, nonlinearity):
     if R * B == 0 or places == 1:
         return
     # Not earlier: triton need not be there, and takes time to import.
-    kernels = importlib.import_module(
-        "speechbrain_cwrnn.recurrence.gpu_kernels"
-    )
+    kernels = importlib.import_module("speechbrain_cwrnn.sweep.gpu_kernels")
     how = options(weight.dtype, k, R, B)
     with torch.cuda.device_of(weight):
         getattr(kernels, kernel)[R, math.ceil(B / how["BB"])](

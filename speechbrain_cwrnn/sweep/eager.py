@@ -9,7 +9,7 @@ import torch
 
 
 def forward(state, weight, nonlinearity):
-    """Replace z by h in state [R, B, 1 + N, k]; see the package."""
+    """Replace z by h in state [R, B, 1 + N, k]; see `sweep`."""
     f_ = {"tanh": torch.tanh_, "relu": torch.relu_}[nonlinearity]
     weight = weight.mT.contiguous()
     steps = _copy_time_first(state)
@@ -20,7 +20,7 @@ def forward(state, weight, nonlinearity):
 
 
 def backward(dstate, state, weight, nonlinearity):
-    """Replace dh by dz in dstate [R, B, 1 + N, k]; see the package."""
+    """Replace ds by dz in dstate [R, B, 1 + N, k]; see `sweep`."""
     weight = weight.contiguous()
     slope = _copy_time_first(state)
     if nonlinearity == "tanh":

@@ -1,0 +1,147 @@
+"""Which way a layer is run, and by which engine: the only place that chooses.
+
+There are two ways, each a package of its own, with its engines:
+
+- `sweep`, group by group from the slowest to the fastest:
+  - eager: a loop in PyTorch, on any device, in any dtype;
+  - triton: fused on the GPU;
+- `stepwise`, step by step, all groups at once, for small networks:
+  - cpu: compiled by numba.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import warnings
+from functools import cache
+from importlib import import_module
+from typing import NamedTuple
+
+import torch
+
+from speechbrain_cwrnn import stepwise, sweep
+from speechbrain_cwrnn.sweep import gpu
+
+# The way and the module of each engine; what it needs may be slow to import.
+_MODULES = {
+    "eager": (sweep, "eager"),
+    "cpu": (stepwise, "cpu"),
+    "triton": (sweep, "gpu"),
+}
+ENGINES = tuple(_MODULES)
+NONLINEARITIES = ("tanh", "relu")
+
+
+class Choice(NamedTuple):
+    """What runs a layer: the modules of a way and of an engine."""
+
+    way: object
+    engine: object
+
+
+def choose(backend, x, groups):
+    """What a backend stands for.
+
+    Arguments
+    ---------
+    backend : str
+        Name of an engine, or "auto" for the fastest.
+    x : torch.Tensor
+        Input of the layer [..., B, T, F], with any dimensions of replicas.
+    groups : Groups
+        Which unit ticks when.
+
+    Returns
+    -------
+    Choice
+        The way and the engine.
+
+    Example
+    -------
+    >>> from speechbrain_cwrnn.clock import Groups
+    >>> groups = Groups((1, 2), (256, 256))
+    >>> way, engine = choose("auto", torch.rand(1, 2, 3), groups)
+    >>> engine.__name__
+    'speechbrain_cwrnn.sweep.eager'
+    """
+    way, engine = _MODULES[choose_name(backend, x, groups)]
+    return Choice(way, import_module(f"{way.__name__}.{engine}"))
+
+
+def choose_name(backend, x, groups):
+    """The name of the engine that `choose` chooses."""
+    check_backend(backend)
+    if backend == "eager":
+        return backend
+    runs = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    if backend == "cpu":
+        if not runs:
+            raise ValueError(
+                f"backend='cpu' with {x.dtype} on {x.device}: expected float32 "
+                f"or float64 on the CPU."
+            )
+        if _fault_of_numba():
+            raise ValueError(
+                f"backend='cpu': expected a numba that works here "
+                f"({_fault_of_numba()})."
+            )
+        return "cpu"
+    largest = max(groups.group_sizes)
+    if backend == "triton":
+        gpu.require(x.device, x.dtype, largest)
+        return "triton"
+    if x.is_cuda and gpu.supports(x.device, x.dtype, largest):
+        return "triton"
+    small = runs and _is_small(x.shape[:-2].numel(), groups)
+    return "cpu" if small and _compiles() else "eager"
+
+
+def check_backend(backend):
+    """Raise an error if a backend is neither an engine nor "auto"."""
+    if backend not in ("auto", *ENGINES):
+        names = ", ".join(repr(name) for name in ("auto", *ENGINES))
+        raise ValueError(f"backend={backend!r}: expected one of {names}.")
+
+
+def check_nonlinearity(nonlinearity):
+    """Raise an error if the engines do not know a nonlinearity."""
+    if nonlinearity not in NONLINEARITIES:
+        raise ValueError(
+            f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
+        )
+
+
+def _is_small(sequences, groups):
+    """Whether compiled loops were measured to be faster than products of
+    matrices: up to 2500 multiplications a step (100 units in 8 groups), or up
+    to 8000 per group for all sequences (512 units and one sequence, or 128
+    units and 16)."""
+    senders, cost = sum(groups.group_sizes), 0
+    for period, k in zip(groups.periods, groups.group_sizes):
+        cost += k * senders / period
+        senders -= k
+    return cost <= 2500 or cost * sequences / len(groups.periods) <= 8000
+
+
+@cache
+def _compiles():
+    """Whether numba works; if it does not, says so once."""
+    fault = _fault_of_numba()
+    if fault:
+        warnings.warn(
+            f"Small Clockwork RNNs run uncompiled, several times slower, since "
+            f"numba does not work here: {fault}",
+            stacklevel=2,
+        )
+    return not fault
+
+
+@cache
+def _fault_of_numba():
+    """What keeps numba from compiling here; None if nothing does."""
+    try:
+        vectors = import_module(f"{stepwise.__name__}.vectors")
+    except (ImportError, RuntimeError, AttributeError) as error:
+        # Not installed; not made for this numpy; too old.
+        return f"{type(error).__name__}: {error}"
+    return vectors.find_fault()

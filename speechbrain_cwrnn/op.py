@@ -1,0 +1,173 @@
+"""A layer in one direction, as one operation of PyTorch.
+
+It is two steps, what the groups see of the input and the recurrence, and each
+brings its own gradient, with no graph over time. So it cannot be differentiated
+twice, nor by `torch.func.grad`. As operations of their own the two would cost
+small networks a tenth of their time.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+from typing import Optional
+
+import torch
+
+from speechbrain_cwrnn.backend import choose
+from speechbrain_cwrnn.clock import Groups
+from speechbrain_cwrnn.inputs import project, project_backward
+from speechbrain_cwrnn.linear import Layer
+
+
+@torch.library.custom_op("speechbrain_cwrnn::clockwork_rnn", mutates_args=())
+def clockwork_rnn_op(
+    x: torch.Tensor,
+    weight_ih: torch.Tensor,
+    weight: torch.Tensor,
+    bias: Optional[torch.Tensor],  # noqa: UP045, for PyTorch to read
+    h0: torch.Tensor,
+    clocks: Optional[torch.Tensor],  # noqa: UP045
+    clock: int,
+    periods: list[int],
+    group_sizes: list[int],
+    nonlinearity: str,
+    backend: str,
+) -> torch.Tensor:
+    """The output [..., B, T, H]; clocks [..., B], or else one clock for all."""
+    layer = _layer(x, weight_ih, weight, bias, h0)
+    groups = _groups(clocks, clock, periods, group_sizes, nonlinearity)
+    way, engine = choose(backend, x, groups)
+    z = project(layer, way.input_groups(layer, groups))
+    output = way.forward(layer, z, groups, engine)
+    return output.view(*x.shape[:-3], *output.shape[1:])
+
+
+@torch.library.custom_op(
+    "speechbrain_cwrnn::clockwork_rnn_backward", mutates_args=()
+)
+def clockwork_rnn_backward(
+    doutput: torch.Tensor,
+    output: torch.Tensor,
+    x: torch.Tensor,
+    weight_ih: torch.Tensor,
+    weight: torch.Tensor,
+    h0: torch.Tensor,
+    clocks: Optional[torch.Tensor],  # noqa: UP045
+    clock: int,
+    periods: list[int],
+    group_sizes: list[int],
+    nonlinearity: str,
+    backend: str,
+    needs_dx: bool,
+) -> tuple[
+    torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
+]:
+    """Gradients of x (empty if it is not needed), weight_ih, weight (below the
+    blocks, anything), bias and h0."""
+    layer = _layer(x, weight_ih, weight, None, h0)
+    groups = _groups(clocks, clock, periods, group_sizes, nonlinearity)
+    way, engine = choose(backend, x, groups)
+    dz, dweight, dh0 = way.backward(
+        _one_leading(doutput, 3), _one_leading(output, 3), layer, groups, engine
+    )
+    dx, dweight_ih, dbias = project_backward(dz, layer, needs_dx)
+    if dx is None:
+        dx = x.new_empty(len(layer.x), 0)
+    gradients = Layer(dx, dweight_ih, dweight, dbias, dh0)
+    return tuple(g.view(*x.shape[:-3], *g.shape[1:]) for g in gradients)
+
+
+def _layer(x, weight_ih, weight, bias, h0):
+    """The tensors with a single dimension of replicas."""
+    return Layer(
+        _one_leading(x, 3),
+        _one_leading(weight_ih, 2),
+        _one_leading(weight, 2),
+        None if bias is None else _one_leading(bias, 1),
+        _one_leading(h0, 2),
+    )
+
+
+def _groups(clocks, clock, periods, group_sizes, nonlinearity):
+    """The groups, with one clock for all where the host can know that."""
+    if clocks is not None:
+        clock = _simplify(_one_leading(clocks, 1))
+    return Groups(tuple(periods), tuple(group_sizes), clock, nonlinearity)
+
+
+def _one_leading(x, dims):
+    """x with all dimensions but the last ones as a single one."""
+    return x.flatten(0, -dims - 1) if x.dim() > dims else x.unsqueeze(0)
+
+
+def _simplify(clocks):
+    """One clock for all, where that is so and no device need be asked."""
+    if clocks.device.type == "cpu" and clocks.numel():
+        low, high = clocks.aminmax()
+        if low == high:
+            return low.item()
+    return clocks
+
+
+@clockwork_rnn_op.register_fake
+def _fake(x, weight_ih, *others):
+    return x.new_empty(*x.shape[:-1], weight_ih.shape[-2])
+
+
+@clockwork_rnn_backward.register_fake
+def _fake_backward(doutput, output, x, weight_ih, weight, h0, *others):
+    *_, needs_dx = others
+    *replicas, H, _ = weight_ih.shape
+    return (
+        x.new_empty(x.shape if needs_dx else (*replicas, 0)),
+        x.new_empty(weight_ih.shape),
+        x.new_empty(weight.shape),
+        x.new_empty(*replicas, H),
+        x.new_empty(h0.shape),
+    )
+
+
+def _setup_context(ctx, inputs, output):
+    x, weight_ih, weight, bias, h0, clocks, *ctx.options = inputs
+    ctx.has_bias = bias is not None
+    ctx.save_for_backward(output, x, weight_ih, weight, h0, clocks)
+
+
+def _gradients(ctx, doutput):
+    needs_dx = ctx.needs_input_grad[0]
+    dx, dweight_ih, dweight, dbias, dh0 = clockwork_rnn_backward(
+        doutput, *ctx.saved_tensors, *ctx.options, needs_dx
+    )
+    return (
+        dx if needs_dx else None,
+        dweight_ih,
+        dweight,
+        dbias if ctx.has_bias else None,
+        dh0,
+        *[None] * (1 + len(ctx.options)),
+    )
+
+
+clockwork_rnn_op.register_autograd(_gradients, setup_context=_setup_context)
+
+
+def _vmap(op):
+    """vmap's rule for op: the mapped dimension becomes the leading one."""
+
+    def rule(info, in_dims, *args):
+        args = [
+            x
+            if not isinstance(x, torch.Tensor)
+            else x.expand(info.batch_size, *x.shape)
+            if dim is None
+            else x.movedim(dim, 0)
+            for x, dim in zip(args, in_dims)
+        ]
+        out = op(*args)
+        return out, 0 if isinstance(out, torch.Tensor) else (0,) * len(out)
+
+    return rule
+
+
+clockwork_rnn_op.register_vmap(_vmap(clockwork_rnn_op))
+clockwork_rnn_backward.register_vmap(_vmap(clockwork_rnn_backward))

@@ -1,0 +1,173 @@
+"""All groups at once, step by step, in the compiled engine."""
+
+import pytest
+import torch
+from helpers import assert_equal, random_group
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechbrain_cwrnn import reference, stepwise
+from speechbrain_cwrnn.clock import Groups
+from speechbrain_cwrnn.inputs import project
+from speechbrain_cwrnn.linear import Layer
+from speechbrain_cwrnn.stepwise import cpu
+
+
+def run(layer, groups, doutput):
+    """The output and the gradients of z, W and h0, by name."""
+    z = project(layer, stepwise.input_groups(layer, groups))
+    output = stepwise.forward(layer, z, groups, cpu)
+    dz, dweight, dh0 = stepwise.backward(doutput, output, layer, groups, cpu)
+    assert dz.groups.periods == z.groups.periods
+    # The input is the identity: the gradient of its z is that of the input.
+    dx = torch.zeros_like(layer.x)
+    for part, period, units in zip(
+        dz.parts, dz.groups.periods, dz.groups.units
+    ):
+        first = 0
+        if isinstance(groups.clock, int):
+            first = -groups.clock % period
+        dx[:, :, first::period, units] = part
+    return {"h": output, "dz": dx, "dweight": dweight, "dh0": dh0}
+
+
+def run_reference(layer, groups, doutput):
+    """The same by the equations of the paper, replica by replica."""
+    results = []
+    sizes = groups.group_sizes
+    for r in range(len(layer.x)):
+        leaves = [
+            tensor[r].detach().requires_grad_()
+            for tensor in (layer.x, layer.weight, layer.h0)
+        ]
+        x, weight, h0 = leaves
+        clock = groups.clock
+        output, _ = reference.clockwork_rnn(
+            x,
+            layer.weight_ih[r],
+            [weight[units, units.start :] for units in groups.units],
+            h0=h0,
+            periods=groups.periods,
+            clock=clock if isinstance(clock, int) else clock[r],
+            nonlinearity=groups.nonlinearity,
+        )
+        gradients = torch.autograd.grad(output, leaves, doutput[r])
+        results.append((output.detach(), *gradients))
+    assert sum(sizes) == layer.x.shape[3]
+    named = zip(("h", "dz", "dweight", "dh0"), zip(*results))
+    return {name: torch.stack(tensors) for name, tensors in named}
+
+
+def upper_blocks(weight, groups):
+    """weight [R, H, H] without what stands below the blocks."""
+    weight = weight.clone()
+    for units in groups.units:
+        weight[:, units, : units.start] = 0
+    return weight
+
+
+def assert_right(layer, groups):
+    """The engine agrees with the equations of the paper."""
+    doutput = torch.randn_like(layer.x)
+    actual = run(layer, groups, doutput)
+    actual["dweight"] = upper_blocks(actual["dweight"], groups)
+    assert_equal(actual, run_reference(layer, groups, doutput))
+
+
+def make_layer(R, B, T, H):
+    """A layer that sees its input as it is."""
+    z, weight, h0 = random_group(R, B, T, H)
+    eye = torch.eye(H, dtype=torch.float64).expand(R, H, H)
+    return Layer(z, eye, weight, None, h0)
+
+
+@given(st.data())
+def test_inputs_of_all_kinds(data):
+    """Groups see the input together or apart, from any clock."""
+    draw = data.draw
+    periods = tuple(sorted(draw(st.sets(st.integers(1, 9), min_size=1))))
+    sizes = tuple(draw(st.integers(1, 3)) for _ in periods)
+    clock = draw(st.integers(0, 20) | st.just(torch.tensor([[3, 0]])))
+    nonlinearity = draw(st.sampled_from(["tanh", "relu"]))
+    groups = Groups(periods, sizes, clock, nonlinearity)
+    layer = make_layer(1, 2, draw(st.integers(2, 15)), sum(sizes))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        worth = draw(st.sampled_from([0, 50, 10**9]))
+        monkeypatch.setattr(stepwise, "WORTH_A_CALL", worth)
+        assert_right(layer, groups)
+
+
+@pytest.mark.parametrize(
+    "worth, periods, group_sizes",
+    [
+        (1e9, (1,), (13,)),
+        (0, (1, 2, 4, 6), (4, 4, 3, 2)),
+        # Of 100 multiplications a step and unit, 9 units at every other step
+        # spare 450, and then 5 at every 4th, 125; 2 at every 6th, 17.
+        (449, (1, 2), (4, 9)),
+        (451, (1,), (13,)),
+        (124, (1, 2, 2), (4, 4, 5)),
+    ],
+)
+def test_input_groups(monkeypatch, worth, periods, group_sizes):
+    """Merged with faster ones where that costs less than a call."""
+    monkeypatch.setattr(stepwise, "WORTH_A_CALL", worth)
+    layer = make_layer(1, 1, 10, 13)._replace(x=torch.zeros(1, 2, 10, 5))
+    groups = Groups((1, 2, 4, 6), (4, 4, 3, 2), clock=3)
+    merged = stepwise.input_groups(layer, groups)
+    assert merged.group_sizes == group_sizes
+    assert merged.periods == periods
+    assert merged.clock == 3
+    # Whatever the clocks, at every step something is seen.
+    groups = Groups((2, 4), (8, 5), torch.tensor([[0, 1]]))
+    merged = stepwise.input_groups(layer, groups)
+    assert (merged.periods, merged.group_sizes) == ((1,), (13,))
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("R, B", [(1, 1), (1, 99), (3, 30), (5, 4), (99, 1)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lanes(R, B, threads, nonlinearity, monkeypatch):
+    """Full, partial and mixed vectors of lanes, at different clocks."""
+    monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
+    layer = make_layer(R, B, 7, 6)
+    clock = torch.randint(3, (R, B))
+    groups = Groups((1, 2, 3), (2, 1, 3), clock, nonlinearity)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_right(layer, groups)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(1, -1, 1, 1), (1, 1, -1, 1)])
+def test_tanh(shape):
+    """Rounded once, for any magnitude: of many sequences, and of one."""
+    z = torch.cat([torch.logspace(-30, 2, 4001), torch.zeros(1)])
+    z = torch.cat([z, -z]).reshape(shape)
+    zero = torch.zeros(1, 1, 1)
+    layer = Layer(z, zero + 1, zero, None, zero.expand(1, z.shape[1], 1))
+    groups = Groups((1,), (1,))
+    h = stepwise.forward(layer, project(layer, groups), groups, cpu)
+    expected = z.double().tanh()
+    error = (h.double() - expected).abs() / expected.abs()
+    assert error.nan_to_num().max() < 2**-24
+    assert h.abs().max() == 1
+
+
+def test_in_data_loader_workers(monkeypatch):
+    """Works in a forked process after it worked, threaded, in this one."""
+    from torch.utils.data import DataLoader
+
+    layer, groups = make_layer(3, 40, 9, 3), Groups((1,), (3,))
+    doutput = torch.randn_like(layer.x)
+    monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
+
+    def collate(_):
+        return run(layer, groups, doutput)["h"]
+
+    expected = collate(None)
+    loader = DataLoader([0, 1], num_workers=1, collate_fn=collate, timeout=60)
+    for h in loader:
+        assert torch.equal(h, expected)
