@@ -121,7 +121,9 @@ def project_backward(dz, layer, needs_dx):
 def take_ticks(x, clock, period):
     """x [R, B, T, F] at the ticks of a group [R, B, N, F]."""
     if isinstance(clock, int):
-        return x[:, :, first_tick(clock, period) :: period]
+        return (
+            x if period == 1 else x[:, :, first_tick(clock, period) :: period]
+        )
     return x.take_along_dim(_tick_index(x, clock, period), dim=2)
 
 

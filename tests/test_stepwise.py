@@ -92,26 +92,33 @@ def test_inputs_of_all_kinds(data):
     groups = Groups(periods, sizes, clock, nonlinearity)
     layer = make_layer(1, 2, draw(st.integers(2, 15)), sum(sizes))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        worth = draw(st.sampled_from([0, 50, 10**9]))
-        monkeypatch.setattr(stepwise, "WORTH_A_CALL", worth)
+        monkeypatch.setattr(stepwise, "CALL", draw(st.sampled_from([0, 50])))
+        monkeypatch.setattr(stepwise, "UNITS", draw(st.sampled_from([0, 9])))
         assert_right(layer, groups)
 
 
 @pytest.mark.parametrize(
-    "worth, periods, group_sizes",
+    "call, units, periods, group_sizes",
     [
-        (1e9, (1,), (13,)),
-        (0, (1, 2, 4, 6), (4, 4, 3, 2)),
+        (1e9, 0, (1,), (13,)),
+        (0, 0, (1, 2, 4, 6), (4, 4, 3, 2)),
         # Of 100 multiplications a step and unit, 9 units at every other step
-        # spare 450, and then 5 at every 4th, 125; 2 at every 6th, 17.
-        (449, (1, 2), (4, 9)),
-        (451, (1,), (13,)),
-        (124, (1, 2, 2), (4, 4, 5)),
+        # spare 450, and then 5 at every 4th, 125; 2 at every 6th, 17. Steps
+        # that are a multiple of 4 or 6 are even.
+        (449, 0, (1, 2), (4, 9)),
+        (451, 0, (1,), (13,)),
+        (124, 0, (1, 2, 2), (4, 4, 5)),
+        # With 3 units more, 300, and then 50.
+        (299, 3, (1, 2), (4, 9)),
+        (49, 3, (1, 2, 2), (4, 4, 5)),
+        # With 4 units more, 250 at every other step, 275 at every 4th.
+        (260, 4, (1, 2), (8, 5)),
     ],
 )
-def test_input_groups(monkeypatch, worth, periods, group_sizes):
-    """Merged with faster ones where that costs less than a call."""
-    monkeypatch.setattr(stepwise, "WORTH_A_CALL", worth)
+def test_input_groups(monkeypatch, call, units, periods, group_sizes):
+    """Merged with faster ones where that costs less than another product."""
+    monkeypatch.setattr(stepwise, "CALL", call)
+    monkeypatch.setattr(stepwise, "UNITS", units)
     layer = make_layer(1, 1, 10, 13)._replace(x=torch.zeros(1, 2, 10, 5))
     groups = Groups((1, 2, 4, 6), (4, 4, 3, 2), clock=3)
     merged = stepwise.input_groups(layer, groups)

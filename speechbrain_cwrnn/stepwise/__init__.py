@@ -16,6 +16,7 @@ Authors
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from math import gcd
 
 import torch
@@ -24,8 +25,10 @@ from speechbrain_cwrnn.clock import first_tick
 from speechbrain_cwrnn.inputs import empty_inputs
 from speechbrain_cwrnn.linear import outer, outer_before
 
-# A product less of the input is worth so many multiplications more.
-WORTH_A_CALL = 1_500_000
+# What another product with the input costs, as multiplications: so many for
+# the call (and its three in the backward pass), and as if it were for so many
+# units more, since narrow products are slow.
+CALL, UNITS = 4_000_000, 64
 
 
 def input_groups(layer, groups):
@@ -33,25 +36,39 @@ def input_groups(layer, groups):
     where products of their own, at their own ticks, would spare less than
     calling them costs. So small networks have a single product."""
     if isinstance(groups.clock, torch.Tensor):
-        sizes = (sum(groups.group_sizes),)
-        return replace(groups, periods=(1,), group_sizes=sizes)
-    seen, (*_, H) = layer.x.numel(), layer.h0.shape
-    periods, starts = [groups.periods[0]], [0]
-    for period, units in zip(groups.periods, groups.units):
+        merged = (1,), (sum(groups.group_sizes),)
+    else:
+        merged = _merge(
+            groups.periods, groups.group_sizes, layer.x.numel(), CALL, UNITS
+        )
+    return replace(groups, periods=merged[0], group_sizes=merged[1])
+
+
+@lru_cache
+def _merge(periods, group_sizes, features, call, units):
+    """Periods and sizes of merged groups, for so many features in all."""
+    merged, starts = [periods[0]], [0]
+    start, H = 0, sum(group_sizes)
+    for period, k in zip(periods, group_sizes):
         # All slower ones are seen as rarely, too.
-        spared = seen * (H - units.start) * (1 / periods[-1] - 1 / period)
-        if spared > WORTH_A_CALL:
-            periods.append(period)
-            starts.append(units.start)
+        rest = H - start
+        spared = features * (rest / merged[-1] - (rest + units) / period)
+        if spared > call:
+            merged.append(period)
+            starts.append(start)
         else:
-            periods[-1] = gcd(periods[-1], period)
-    sizes = tuple(end - start for start, end in zip(starts, [*starts[1:], H]))
-    return replace(groups, periods=tuple(periods), group_sizes=sizes)
+            merged[-1] = gcd(merged[-1], period)
+        start += k
+    sizes = (end - start for start, end in zip(starts, [*starts[1:], H]))
+    return tuple(merged), tuple(sizes)
 
 
 def forward(layer, z, groups, engine):
-    """Run a layer over all steps; as in `sweep`."""
-    output = layer.h0.new_empty(*layer.x.shape[:3], layer.h0.shape[-1])
+    """Run a layer over all steps; as in `sweep`, but z is lost."""
+    output, shape = z.parts[0], (*layer.x.shape[:3], layer.h0.shape[-1])
+    if output.shape != shape:
+        # Else each h takes the place of its z, which is still in the cache.
+        output = output.new_empty(shape)
     engine.forward(output, z, layer, groups)
     return output
 

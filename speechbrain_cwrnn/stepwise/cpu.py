@@ -10,7 +10,9 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -45,6 +47,8 @@ def backward(doutput, output, dz, layer, groups):
 
     Where a unit does not tick, that of its z is zero.
     """
+    if dz.groups.periods != groups.periods:
+        dz.values.zero_()
     dh0 = torch.empty_like(layer.h0, memory_format=torch.contiguous_format)
     _run(
         (kernels.backward_lanes, kernels.backward_one),
@@ -65,13 +69,13 @@ def _run(kernels, tensors, weights, groups):
     weight, weight_of_one = (w.contiguous().numpy() for w in weights)
     arrays = [tensor.contiguous().numpy() for tensor in tensors]
     groups, seen = groups
-    T = max(array.shape[2] for array in arrays if array.ndim == 4)
-    shape = arrays[0].shape[:2]
-    clock = np.broadcast_to(np.asarray(groups.clock), shape)
-    sizes = np.cumsum([0, *groups.group_sizes])
-    layout = np.array(list(_layout(groups, seen, shape, T)))
-    relu = groups.nonlinearity == "relu"
-    options = np.array(groups.periods), sizes, layout, relu
+    R, B, T = next(array.shape[:3] for array in arrays if array.ndim == 4)
+    tables = _tables(
+        (groups.periods, groups.group_sizes),
+        (seen.periods, seen.group_sizes, tuple(seen.count_ticks(T))),
+        R * B,
+    )
+    options = *tables, groups.nonlinearity == "relu"
 
     def run(chunk):
         now, replicas, sequences = chunk
@@ -87,9 +91,12 @@ def _run(kernels, tensors, weights, groups):
             weights[:, :, :n] = weight[replicas].transpose(1, 2, 0)
         of_many(*arrays, weights, (replicas, sequences, now, lanes), options)
 
-    chunks = list(_chunks(clock))
+    if isinstance(groups.clock, int):
+        chunks = _chunks_of_one_clock(groups.clock, R, B)
+    else:
+        chunks = list(_chunks(groups.clock.numpy()))
     threads = min(torch.get_num_threads(), len(chunks))
-    work = clock.size * T * weight.shape[-1] ** 2
+    work = R * B * T * weight.shape[-1] ** 2
     if threads == 1 or work < WORTH_THREADS:
         for chunk in chunks:
             run(chunk)
@@ -98,21 +105,35 @@ def _run(kernels, tensors, weights, groups):
             list(pool.map(run, chunks))
 
 
-def _layout(groups, seen, shape, T):
-    """Where the z of each group are among those of all; see `cpu_kernels`."""
-    R, B = shape
-    counts = seen.count_ticks(T)
-    numbers = [R * B * N * k for N, k in zip(counts, seen.group_sizes)]
+# What follows from sizes alone is computed once, not for each batch.
+@lru_cache
+def _tables(groups, seen, sequences):
+    """Period and first unit of each group, and where its z is among those of
+    all groups; see `cpu_kernels`.
+
+    groups are periods and sizes; seen those of groups that see the input
+    together, and how often they do; sequences are those of all replicas.
+    """
+    periods, sizes = groups
+    seen_periods, seen_sizes, counts = seen
+    starts, seen_starts = (
+        [0, *accumulate(sizes)] for sizes in (sizes, seen_sizes)
+    )
+    numbers = [sequences * N * k for N, k in zip(counts, seen_sizes)]
     places = [0, *accumulate(numbers)]
-    for units in groups.units:
-        i = max(i for i, s in enumerate(seen.units) if s.start <= units.start)
-        column = units.start - seen.units[i].start
-        yield (
-            places[i] + column,
-            counts[i],
-            seen.group_sizes[i],
-            seen.periods[i],
-        )
+    layout = []
+    for start in starts[:-1]:
+        i = bisect_right(seen_starts, start) - 1
+        place = places[i] + start - seen_starts[i]
+        row = seen_sizes[i]
+        layout.append([place, counts[i] * row, row, seen_periods[i]])
+    return np.array(periods), np.array(starts), np.array(layout)
+
+
+@lru_cache
+def _chunks_of_one_clock(clock, R, B):
+    """The chunks of sequences that share a clock."""
+    return list(_chunks(np.broadcast_to(clock, (R, B))))
 
 
 def _chunks(clock):

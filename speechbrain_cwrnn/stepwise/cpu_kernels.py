@@ -4,8 +4,8 @@ They go through time, for some sequences b of replicas r side by side, as so
 many lanes that each operation is one of vectors, or for a single sequence.
 Those are h0 [R, B, H], h [R, B, T, H], weight [H, H] or [H, H, lanes] (or its
 transpose), and z, one number after the other: the place of the first one of
-group g, the number of its rows per sequence, their distance, and the steps
-from one to the next are layout[g].
+group g, the distance of its sequences and of its rows, and the steps from one
+row to the next are layout[g]. Divisions are slow, so ticks are counted down.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -22,10 +22,22 @@ from speechbrain_cwrnn.stepwise.vectors import (
 
 
 @jit_one
-def _row(z, layout, sequence, clock, t):
-    """z from where that of a group is, of the sequence of a number, at t."""
-    n = (t - -clock % layout[3]) // layout[3]
-    return z[layout[0] + (sequence * layout[1] + n) * layout[2] :]
+def _first_ticks(clock, periods, layout):
+    """For each group, the steps to its first tick, the place of its z then,
+    in the first sequence, and the distance to that at the next tick."""
+    wait = -clock % periods
+    row, seen = layout[:, 2], layout[:, 3]
+    place = layout[:, 0] + (wait - -clock % seen) // seen * row
+    return wait, place, periods // seen * row
+
+
+@jit_one
+def _last_ticks(T, clock, periods, layout):
+    """The same backwards, from the last of T steps."""
+    wait, place, distance = _first_ticks(clock, periods, layout)
+    further = (T - 1 - wait + periods) // periods - 1
+    wait = T - 1 - wait - further * periods
+    return wait, place + further * distance, distance
 
 
 @jit_lanes
@@ -40,13 +52,14 @@ def forward_lanes(h0, z, h, weight, where, groups):
     for lane in range(n):
         for u in range(k):
             state[u, lane] = h0[replicas[lane], sequences[lane], u]
+    wait, place, distance = _first_ticks(clock, periods, layout)
     for t in range(T):
         for g in range(len(periods)):
-            if (clock + t) % periods[g] == 0:
+            if wait[g] == 0:
                 first, end = starts[g], starts[g + 1]
                 for lane in range(n):
                     sequence = replicas[lane] * B + sequences[lane]
-                    row = _row(z, layout[g], sequence, clock, t)
+                    row = z[place[g] + sequence * layout[g, 1] :]
                     for u in range(end - first):
                         new[first + u, lane] = row[u]
                 add_product(new, weight, state, first, end, first, k)
@@ -64,13 +77,16 @@ def forward_lanes(h0, z, h, weight, where, groups):
             for u in range(k):
                 h[r, b, t, u] = previous[u]
         for g in range(len(periods)):
-            if (clock + t) % periods[g] == 0:
+            if wait[g] == 0:
                 group = slice(starts[g], starts[g + 1])
                 state[group] = new[group]
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
                     for u in range(starts[g], starts[g + 1]):
                         h[r, b, t, u] = new[u, lane]
+                place[g] += distance[g]
+                wait[g] = periods[g]
+            wait[g] -= 1
 
 
 @jit_lanes
@@ -86,6 +102,7 @@ def backward_lanes(dh, h, dz, dh0, weight_t, where, groups):
     outer = np.zeros((n, k), dh.dtype)
     inner = np.zeros((k, lanes), dh.dtype)
     ticked = np.zeros((k, lanes), dh.dtype)
+    wait, place, distance = _last_ticks(T, clock, periods, layout)
     for t in range(T - 1, -1, -1):
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
@@ -95,24 +112,23 @@ def backward_lanes(dh, h, dz, dh0, weight_t, where, groups):
         for g in range(len(periods)):
             first, end = starts[g], starts[g + 1]
             ticked[first:end] = 0
-            if (clock + t) % layout[g, 3] != 0:
-                continue
-            ticks = (clock + t) % periods[g] == 0
-            for lane in range(n):
-                r, b = replicas[lane], sequences[lane]
-                row = _row(dz, layout[g], r * B + b, clock, t)
-                for u in range(end - first):
-                    if not ticks:
-                        row[u] = 0
-                        continue
-                    y = h[r, b, t, first + u]
-                    slope = (y > 0) if relu else 1 - y * y
-                    total = inner[first + u, lane] + outer[lane, first + u]
-                    row[u] = ticked[first + u, lane] = total * slope
-                    outer[lane, first + u] = 0
-            if ticks:
+            if wait[g] == 0:
+                for lane in range(n):
+                    r, b = replicas[lane], sequences[lane]
+                    row = dz[place[g] + (r * B + b) * layout[g, 1] :]
+                    for u in range(end - first):
+                        y = h[r, b, t, first + u]
+                        slope = (y > 0) if relu else 1 - y * y
+                        total = inner[first + u, lane] + outer[lane, first + u]
+                        gradient = total * slope
+                        ticked[first + u, lane] = gradient
+                        row[u] = gradient
+                        outer[lane, first + u] = 0
                 inner[first:end] = 0
                 last = end
+                place[g] -= distance[g]
+                wait[g] = periods[g]
+            wait[g] -= 1
         for g in range(len(periods)):
             # Its units send to those of this group and of faster ones.
             first, end = starts[g], starts[g + 1]
@@ -129,14 +145,19 @@ def forward_one(h0, z, h, weight, where, groups):
     """Write h, for one sequence."""
     r, b, clock = where
     periods, starts, layout, relu = groups
+    wait, place, distance = _first_ticks(clock, periods, layout)
+    place += (r * h.shape[1] + b) * layout[:, 1]
     for t in range(h.shape[2]):
         previous = h0[r, b] if t == 0 else h[r, b, t - 1]
         for g in range(len(periods)):
             first, end = starts[g], starts[g + 1]
-            if (clock + t) % periods[g] != 0:
+            wait[g] -= 1
+            if wait[g] >= 0:
                 h[r, b, t, first:end] = previous[first:end]
                 continue
-            row = _row(z, layout[g], r * h.shape[1] + b, clock, t)
+            row = z[place[g] :]
+            place[g] += distance[g]
+            wait[g] += periods[g]
             senders = previous[first:]
             for u in range(end - first):
                 weights = weight[first + u, first:]
@@ -160,18 +181,20 @@ def backward_one(dh, h, dz, dh0, weight, where, groups):
     T, k = h.shape[2:]
     state = np.zeros(k, dh.dtype)
     passed = np.zeros(k, dh.dtype)
+    wait, place, distance = _last_ticks(T, clock, periods, layout)
+    place += (r * h.shape[1] + b) * layout[:, 1]
     for t in range(T - 1, -1, -1):
         for u in range(k):
             state[u] += dh[r, b, t, u] + passed[u]
             passed[u] = 0
         for g in range(len(periods)):
-            if (clock + t) % layout[g, 3] != 0:
+            wait[g] -= 1
+            if wait[g] >= 0:
                 continue
             first, end = starts[g], starts[g + 1]
-            row = _row(dz, layout[g], r * h.shape[1] + b, clock, t)
-            if (clock + t) % periods[g] != 0:
-                row[: end - first] = 0
-                continue
+            row = dz[place[g] :]
+            place[g] -= distance[g]
+            wait[g] += periods[g]
             to = passed[first:]
             for u in range(first, end):
                 y = h[r, b, t, u]
