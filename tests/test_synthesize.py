@@ -1,6 +1,5 @@
 """The synthetic corpus in the form of TIMIT."""
 
-import doctest
 import random
 import re
 import runpy
@@ -38,10 +37,17 @@ DEVELOPMENT = """faks0 fdac1 fjem0 mgwt0 mjar0 mmdb1 mmdm2 mpdf0 fcmh0 fkms0
 
 
 @pytest.fixture(scope="module")
-def synthesize():
-    """The module, as the folder of the recipe sees it."""
-    with recipe_modules("TIMIT", "synthesize") as modules:
-        yield modules.synthesize
+def recipe():
+    """The modules, as the folder of the recipe sees them."""
+    names = ("synthesize", "espeak", "alignment", "texts")
+    with recipe_modules("TIMIT", *names) as modules:
+        yield modules
+
+
+@pytest.fixture(scope="module")
+def synthesize(recipe):
+    """The one that makes the corpus."""
+    return recipe.synthesize
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +108,6 @@ def pitch(samples):
     # The shortest of the lags that are about as good as the best one.
     good = correlation > 0.85 * correlation.max(1, keepdims=True)
     return np.median(16000 / lags[good.argmax(1)])
-
-
-def test_docstrings(synthesize):
-    """Their examples run."""
-    failures, attempted = doctest.testmod(synthesize)
-    assert attempted >= 3 and not failures
 
 
 class TestCorpus:
@@ -286,17 +286,18 @@ class TestTexts:
             ]
             assert texts[0] != texts[1]
 
-    def test_vocabulary_is_rich(self, synthesize):
+    def test_vocabulary_is_rich(self, recipe):
         """A few hundred words, in sentences of their own."""
-        texts = synthesize.draw_si_texts(150, random.Random(0))
+        texts = recipe.texts.draw_si_texts(150, random.Random(0))
         assert len(set(texts)) == 150
         words = {w for t in texts for w in re.findall(r"\w+", t.lower())}
         assert len(words) > 250 and not words & set(WORDS)
 
     @pytest.mark.parametrize("region", [f"DR{n}" for n in range(1, 9)])
-    def test_all_words_in_all_accents(self, synthesize, region):
+    def test_all_words_in_all_accents(self, recipe, region):
         """Each has phonemes that have labels, and none runs into another."""
-        vocabulary = {k: v.split() for k, v in synthesize.VOCABULARY.items()}
+        module = recipe.texts
+        vocabulary = {k: v.split() for k, v in module.VOCABULARY.items()}
         turns = defaultdict(int)
 
         def next_word(match):
@@ -304,96 +305,19 @@ class TestTexts:
             turns[match[1]] += 1
             return words[turns[match[1]] % len(words)].replace("_", " ")
 
-        texts = [*synthesize.SA_TEXTS, *synthesize.SX_TEXTS]
+        texts = [*module.SA_TEXTS, *module.SX_TEXTS]
         while min(turns[k] - len(v) for k, v in vocabulary.items()) < 0:
-            for template in synthesize.SI_TEMPLATES:
+            for template in module.SI_TEMPLATES:
                 texts.append(re.sub("{(.*?)}", next_word, template))
-        accent = synthesize.ACCENTS[region]
-        phones = synthesize.PHONES_OF_ACCENT.get(accent, {})
-        phones = synthesize.PHONES | phones
-        spoken = synthesize.speak(f"{accent}+m3", (300, 50, 50), texts)
+        accent = recipe.synthesize.ACCENTS[region]
+        alignment = recipe.alignment
+        phones = alignment.PHONES_OF_ACCENT.get(accent, {})
+        phones = alignment.PHONES | phones
+        spoken = recipe.espeak.speak(f"{accent}+m3", (300, 50, 50), texts)
         for text, (samples, events) in zip(texts, spoken):
-            words, segments = synthesize.label(text, samples, events, phones)
+            words, segments = alignment.align(text, samples, events, phones)
             assert {what for _, _, what in segments} <= set(LABELS)
             assert all(start < stop for start, stop, _ in words)
-
-
-class TestLabels:
-    """From the events of the synthesiser to the files."""
-
-    @pytest.fixture
-    def labels(self, synthesize):
-        """Phones of events (mnemonic, position of the word, first sample),
-        in speech that is silent where told."""
-
-        def label(text, events, silent=(), accent="en"):
-            samples = np.ones(10000)
-            for start, stop in [(0, 1000), (8000, 10000), *silent]:
-                samples[start:stop] = 0
-            phones = synthesize.PHONES | synthesize.PHONES_OF_ACCENT[accent]
-            events = [*events, ("_:", len(text), 8000), ("_", 9, 9000)]
-            words, phones = synthesize.label(text, samples, events, phones)
-            return words, [(start, what) for start, _, what in phones[1:-1]]
-
-        return label
-
-    def test_closures(self, labels):
-        """In the silence before the event if there is some, not too much."""
-        events = [("a", 1, 1000), ("t", 1, 3000), ("i:", 1, 4000)]
-        two = [(1000, "ae"), (3000, "tcl"), (3500, "t"), (4000, "iy")]
-        assert labels("x.", events)[1] == two
-        assert labels("x.", events, [(2950, 3000)])[1] == two
-        two[1:3] = [(2600, "tcl"), (3000, "t")]
-        assert labels("x.", events, [(2600, 3000)])[1] == two
-        two[1] = (1700, "tcl")
-        assert labels("x.", events, [(1200, 3000)])[1] == two
-
-    def test_closure_after_pause(self, labels):
-        """It leaves at least half of the pause."""
-        events = [("a", 1, 1000), ("_:", 2, 3000), ("tS", 4, 3500)]
-        words, phones = labels("x, x.", events, [(3000, 3500)])
-        assert phones[1:] == [(3000, "pau"), (3250, "tcl"), (3500, "ch")]
-        assert words == [(1000, 3000, "x"), (3250, 8000, "x")]
-
-    def test_empty_pause(self, labels):
-        """It is none."""
-        events = [("a", 1, 1000), ("_", 2, 3000), ("s", 3, 3000)]
-        assert labels("x x.", events)[1] == [(1000, "ae"), (3000, "s")]
-
-    def test_liquids(self, labels):
-        """One that has no time of its own takes half of the vowel's."""
-        events = [("oU", 1, 1000), ("l", 1, 3000), ("z", 1, 3400)]
-        shared = [(1000, "ow"), (2200, "l"), (3400, "z")]
-        assert labels("x.", events)[1] == shared
-        events[2] = ("z", 1, 3000)
-        assert labels("x.", events)[1][1:] == [(2000, "l"), (3000, "z")]
-        events[2] = ("z", 1, 4000)
-        assert labels("x.", events)[1][1] == (3000, "l")
-        events[1:] = [("l", 3, 3000), ("z", 3, 3400)]
-        assert labels("x x.", events)[1][1] == (3000, "l")
-
-    def test_accents(self, labels):
-        """The r of "near" is spoken in America, and but once in "nearing"."""
-        events = [("'n", 1, 1000), (",i@3", 1, 3000), ("r", 1, 4000)]
-        ih_r = [(1000, "n"), (3000, "ih"), (3500, "r")]
-        assert labels("x.", events, accent="en-us")[1] == ih_r
-        assert labels("x.", events)[1] == [*ih_r[:2], (4000, "r")]
-        assert labels("x.", [("aa", 1, 1000)])[1] == [(1000, "aa")]
-        assert labels("x.", [("aa", 1, 1000)], accent="en-us")[1] == [
-            (1000, "ae")
-        ]
-
-    def test_unknown_phoneme(self, labels):
-        """It is not dropped."""
-        with pytest.raises(ValueError, match="'x.': expected .* got 'R2' of"):
-            labels("x.", [("'R2", 1, 1000)])
-
-    @pytest.mark.parametrize("text", ["x x.", "x, x x."])
-    def test_words_that_run_together(self, labels, text):
-        """It is not known where the second one starts."""
-        events = [("a", 1, 1000), ("s", 1, 3000)]
-        with pytest.raises(ValueError, match="speaks one by one"):
-            labels(text, events)
 
 
 class TestRuns:
@@ -483,14 +407,42 @@ class TestRuns:
             synthesize.synthesize_timit(tmp_path / "new" / "TIMIT")
         assert not list(tmp_path.iterdir())
 
-    def test_settings(self, synthesize):
-        """They reach espeak-ng."""
-        synthesize.speak("en+m1", (150, 40, 60), ["Yes."])
-        library = synthesize.load_espeak()
-        settings = [library.espeak_GetParameter(n, 1) for n in (1, 3, 4)]
-        assert settings == [150, 40, 60]
 
-    def test_unknown_voice(self, synthesize):
-        """An error of espeak-ng is not passed over."""
-        with pytest.raises(RuntimeError, match="VoiceByName .* for xx-xx"):
-            synthesize.speak("xx-xx", (150, 50, 50), ["Yes."])
+class TestData:
+    """Which corpus a recipe uses, and what it is called."""
+
+    @pytest.fixture
+    def timit(self, tmp_path):
+        """The folders of a copy."""
+        for split in ("TRAIN", "TEST"):
+            (tmp_path / "TIMIT" / split / "DR1").mkdir(parents=True)
+        return tmp_path / "TIMIT"
+
+    @pytest.mark.parametrize(
+        "marker, name", [(True, "synthetic speech"), (False, "TIMIT")]
+    )
+    def test_name_of_the_corpus(self, synthesize, timit, marker, name):
+        """A folder that is given is used, and synthetic speech is called so."""
+        if marker:
+            (timit / "SYNTHETIC.txt").touch()
+        found = synthesize.find_data(str(timit), "unused", 40)
+        assert found == (str(timit), name)
+        above = timit.parent
+        name = name if marker else above.name
+        assert synthesize.find_data(above, "unused", 40) == (str(above), name)
+
+    def test_no_corpus(self, synthesize, tmp_path, monkeypatch, capsys):
+        """Speech is synthesised in the output folder, which is told."""
+
+        def synthesize_timit(folder, num_speakers):
+            assert num_speakers == 41
+            (folder / "TRAIN" / "DR1").mkdir(parents=True)
+            (folder / "TEST" / "DR1").mkdir(parents=True)
+            (folder / "SYNTHETIC.txt").touch()
+
+        monkeypatch.setattr(synthesize, "synthesize_timit", synthesize_timit)
+        monkeypatch.chdir(tmp_path)
+        folder, name = synthesize.find_data(None, ".", 41)
+        assert folder == str(tmp_path / "synthetic_TIMIT")
+        assert name == "synthetic speech"
+        assert "the speech is synthetic" in capsys.readouterr().out

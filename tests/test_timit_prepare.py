@@ -1,303 +1,34 @@
-"""The manifests of TIMIT: of sentences and of words, from any copy of it."""
+"""Any copy of TIMIT, and manifests of it: of sentences, and in general."""
 
 import hashlib
-import importlib
 import json
 import os
 import re
 import shutil
-import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from tiny_timit import (
+    PHONEMES,
+    RIFF_KINDS,
+    SENTENCES,
+    SPEAKERS,
+    check_word,
+    read,
+    state,
+    without_paths,
+    write_riff,
+    write_shorten,
+    write_sphere,
+    write_timit,
+)
 
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "TIMIT"
-
-# The tests' TIMIT: of its speakers some for training, two for development, two
-# of the core test, and one that is in none of them.
-SPEAKERS = {
-    "train": ["dr1/fcjf0", "dr1/mkls0", "dr2/marc0", "dr3/falk0", "dr8/mcxm0"],
-    "valid": ["dr1/faks0", "dr2/mmdb1"],
-    "test": ["dr1/mdab0", "dr2/fpas0"],
-    "none": ["dr4/mgmm0"],
-}
-TRAIN_SPEAKERS = [speaker[4:] for speaker in SPEAKERS["train"]]
-TEST_SPEAKERS = [
-    speaker[4:] for n in ("valid", "test", "none") for speaker in SPEAKERS[n]
-]
-# The phonemes of the sentences, and what they are in the smaller sets by the
-# table of Lee and Hon (1989).
-PHONEMES = {
-    "sx44": {
-        61: "h# q ao r kcl k s bcl b ix pau h#",
-        60: "h# ao r kcl k s bcl b ix pau h#",
-        48: "sil ao r cl k s vcl b ix sil",
-        39: "sil aa r sil k s sil b ih sil",
-    },
-    "si1027": {
-        61: "h# dcl d ux nx epi kcl pcl p eng zh q h#",
-        60: "h# dcl d ux nx epi kcl pcl p eng zh h#",
-        48: "sil vcl d uw n epi cl cl p ng zh sil",
-        39: "sil d uw n sil p ng sh sil",
-    },
-}
-
-
-def make_sentences():
-    """All sentences of the tests' TIMIT, without files.
-
-    The samples of each word have a level of their own, and there is silence
-    between the words.
-    """
-    sentences, level = [], 0
-    for group, speakers in SPEAKERS.items():
-        split = "train" if group == "train" else "test"
-        for index, place in enumerate(speakers):
-            region, speaker = place.split("/")
-            texts = {
-                "sa1": "she had your dark suit",
-                "sx44": "the Subway making",
-                "si1027": "Making a subway",
-            }
-            # Seven speakers say "lucky", one of them often; six say "odd"
-            # twice; four say "rare" twice.
-            if group in ("train", "test"):
-                texts["sx44"] += " lucky"
-            if speaker == "fcjf0":
-                texts["si1027"] += " lucky" * 4
-                texts["sa2"] = "don't ask me"
-            if group in ("train", "none"):
-                texts["si1027"] += " odd odd"
-            if group in ("valid", "test"):
-                texts["si1027"] += " rare RARE"
-            for name, text in texts.items():
-                samples = np.zeros(3000 + 100 * index, dtype=np.int16)
-                words, start = [], 0
-                for word in text.split():
-                    start, level = start + 61, level + 1
-                    stop = start + 50 + 7 * len(word)
-                    samples[start:stop] = level
-                    words.append((start, stop, word, level))
-                    start = stop
-                if name == "sa1":
-                    # A word may end where the audio does.
-                    samples = samples[:stop]
-                phonemes = PHONEMES.get(name, {61: "h# aa h#"})[61].split()
-                sentences.append(
-                    SimpleNamespace(
-                        split=split,
-                        group=group,
-                        region=region,
-                        speaker=speaker,
-                        name=name,
-                        id=f"{speaker}_{name}",
-                        samples=samples,
-                        words=words,
-                        phonemes=phonemes,
-                    )
-                )
-    return sentences
-
-
-SENTENCES = make_sentences()
-WORD_OF_LEVEL = {
-    level: (sentence.speaker, word.lower())
-    for sentence in SENTENCES
-    for _, _, word, level in sentence.words
-}
-
-
-def write_sphere(path, samples, rate=16000):
-    """Write audio as TIMIT has it."""
-    soundfile.write(path, samples, rate, format="NIST", subtype="PCM_16")
-
-
-def write_riff(path, samples, rate=16000):
-    """Write audio as most copies of TIMIT have it."""
-    soundfile.write(path, samples, rate, format="WAV", subtype="PCM_16")
-
-
-def write_shorten(path, samples):
-    """Write a file that is compressed, as on TIMIT's first discs."""
-    header = (
-        f"NIST_1A\n   1024\nchannel_count -i 1\nsample_count -i {len(samples)}"
-        f"\nsample_rate -i 16000\nsample_n_bytes -i 2\n"
-        f"sample_byte_format -s2 01\nsample_sig_bits -i 16\n"
-        f"sample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
-    )
-    path.write_bytes(header.encode().ljust(1024) + b"ajkg\x02\xfb" * 100)
-
-
-RIFF_KINDS = {
-    "riff float": {"subtype": "FLOAT"},
-    "riff extensible": {"format": "WAVEX"},
-    "riff big-endian": {"endian": "BIG"},
-}
-
-
-def write_timit(
-    folder, case=str.upper, audio="sphere", newline="\n", macos=False
-):
-    """Write the tests' TIMIT in a folder."""
-    for s in SENTENCES:
-        place = folder / case(s.split) / case(s.region) / case(s.speaker)
-        place.mkdir(parents=True, exist_ok=True)
-        wav = place / case(f"{s.name}.wav")
-        if audio.startswith("riff"):
-            write_riff(wav, s.samples)
-            if audio == "riff of a pipe":
-                content = wav.read_bytes()
-                assert content[36:40] == b"data"
-                size = b"\xff\xff\xff\x7f"
-                wav.write_bytes(content[:40] + size + content[44:])
-            if audio in RIFF_KINDS:
-                kind = {"format": "WAV", **RIFF_KINDS[audio]}
-                soundfile.write(wav, s.samples / 2**15, 16000, **kind)
-        else:
-            write = write_shorten if audio == "shorten and riff" else None
-            (write or write_sphere)(wav, s.samples)
-            if audio == "flac":
-                soundfile.write(wav, s.samples, 16000, format="FLAC")
-            if audio == "sphere without length":
-                content = wav.read_bytes()
-                header = content[:1024].replace(
-                    b"sample_count", b"sample_other"
-                )
-                wav.write_bytes(header + content[1024:])
-        if audio.endswith("and riff"):
-            write_riff(wav.with_name(f"{wav.name}.wav"), s.samples)
-        # TIMIT's phonemes also end a little after the audio.
-        step = len(s.samples) // len(s.phonemes) + 10
-        lines = {
-            ".wrd": [f"{a} {b} {word}" for a, b, word, _ in s.words],
-            ".phn": [
-                f"{n * step} {n * step + step} {label}"
-                for n, label in enumerate(s.phonemes)
-            ],
-        }
-        if s.name == "sa1":
-            lines[".txt"] = [f"0 {len(s.samples)} She had your dark suit."]
-        for suffix, content in lines.items():
-            text = "".join(line + newline for line in content)
-            path = place / case(s.name + suffix)
-            path.write_bytes(text.encode())
-        if macos:
-            wav.with_name(f"._{wav.name}").write_bytes(b"\0\5\x16\7")
-            trash = place.parent / ".Trash"
-            trash.mkdir(exist_ok=True)
-            (trash / "OLD.WAV").write_text("deleted")
-    return folder
-
-
-@pytest.fixture
-def prepare(monkeypatch):
-    """The module, as the folder of the recipe sees it."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    yield importlib.import_module("timit_prepare")
-    del sys.modules["timit_prepare"]
-
-
-@pytest.fixture(scope="module")
-def timit(tmp_path_factory):
-    """A copy of TIMIT for all tests, which change it with `damage` only."""
-    return write_timit(tmp_path_factory.mktemp("shared") / "TIMIT")
-
-
-@pytest.fixture
-def damage():
-    """Replaces files, or removes them, until the end of the test."""
-    originals = {}
-
-    def change(path, content=None):
-        originals.setdefault(path, path.read_bytes())
-        path.unlink() if content is None else path.write_bytes(content)
-
-    yield change
-    for path, content in originals.items():
-        path.write_bytes(content)
-
-
-@pytest.fixture
-def linked(timit, tmp_path):
-    """A copy of TIMIT by links, whose folders may be moved."""
-    for place in timit.glob("*/*/*"):
-        link = tmp_path / "TIMIT" / place.relative_to(timit)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(place)
-    return tmp_path / "TIMIT"
-
-
-@pytest.fixture
-def out(tmp_path):
-    """A folder for manifests, which is not there yet."""
-    return tmp_path / "new" / "save"
-
-
-@pytest.fixture
-def sentences(prepare, out):
-    """Calls `prepare_timit`."""
-
-    def call(data_folder, **options):
-        manifests = [out / f"{n}.json" for n in ("train", "valid", "test")]
-        return prepare.prepare_timit(data_folder, *manifests, **options)
-
-    call.other = {"phn_set": 60}
-    return call
-
-
-@pytest.fixture
-def words(prepare, out):
-    """Calls `prepare_words`."""
-
-    def call(data_folder, words=("making", "subway"), **options):
-        if isinstance(words, tuple):
-            words = list(words)
-        manifests = [out / f"{n}.json" for n in ("train", "test")]
-        return prepare.prepare_words(data_folder, *manifests, words, **options)
-
-    call.other = {"seed": 3}
-    return call
-
-
-@pytest.fixture(params=["sentences", "words"])
-def either(request):
-    """Calls the one, or the other; `other` are options not its defaults."""
-    return request.getfixturevalue(request.param)
-
-
-def read(out):
-    """The manifests by their names."""
-    return {
-        path.stem: json.loads(path.read_text())
-        for path in out.iterdir()
-        if not path.stem.endswith("options")
-    }
-
-
-def without_paths(manifests):
-    """The same, whatever the folder and the format of the audio."""
-    return {
-        name: {
-            key: {k: v for k, v in entry.items() if k != "wav"}
-            for key, entry in entries.items()
-        }
-        for name, entries in manifests.items()
-    }
-
-
-def state(out):
-    """What changes if a file is written again."""
-    return {
-        path.name: (path.stat().st_mtime_ns, path.stat().st_ino)
-        for path in out.iterdir()
-    }
+pytest_plugins = "timit_fixtures"
 
 
 def expected_sentences(phn_set):
@@ -312,16 +43,6 @@ def expected_sentences(phn_set):
                 "wrd": " ".join(word.lower() for _, _, word, _ in s.words),
             }
     return manifests
-
-
-def check_word(entry):
-    """An example of a word is the whole of it, and nothing else."""
-    start, stop = entry["start"], entry["stop"]
-    audio, _ = soundfile.read(entry["wav"])
-    (level,) = set(audio[start:stop] * 2**15)
-    assert WORD_OF_LEVEL[level] == (entry["spk_id"], entry["word"])
-    assert audio[start - 1] == audio[stop] == 0
-    assert entry["duration"] == (stop - start) / 16000
 
 
 class TestTrees:
@@ -434,36 +155,6 @@ class TestTrees:
         assert {part for _, part in parts} == {"DR1", "DR2", "DR3", "DR8"}
         assert words(linked)
 
-    @pytest.mark.parametrize(
-        "marker, name", [(True, "synthetic speech"), (False, "TIMIT")]
-    )
-    def test_name_of_the_corpus(self, prepare, linked, marker, name):
-        """A folder that is given is used, and synthetic speech is called so."""
-        if marker:
-            (linked / "SYNTHETIC.txt").touch()
-        corpus = prepare.find_data(str(linked), "unused", 40)
-        assert corpus == (str(linked), name)
-        above = linked.parent
-        name = name if marker else above.name
-        assert prepare.find_data(above, "unused", 40) == (str(above), name)
-
-    def test_no_corpus(self, prepare, tmp_path, monkeypatch, capsys):
-        """Speech is synthesised in the output folder, which is told."""
-
-        def synthesize_timit(folder, num_speakers):
-            assert num_speakers == 41
-            (folder / "TRAIN" / "DR1").mkdir(parents=True)
-            (folder / "TEST" / "DR1").mkdir(parents=True)
-            (folder / "SYNTHETIC.txt").touch()
-
-        module = SimpleNamespace(synthesize_timit=synthesize_timit)
-        monkeypatch.setitem(sys.modules, "synthesize", module)
-        monkeypatch.chdir(tmp_path)
-        folder, name = prepare.find_data(None, ".", 41)
-        assert folder == str(tmp_path / "synthetic_TIMIT")
-        assert name == "synthetic speech"
-        assert "the speech is synthetic" in capsys.readouterr().out
-
 
 class TestSentences:
     """What is in the manifests for phoneme recognition."""
@@ -492,7 +183,8 @@ class TestSentences:
 
     def test_speakers(self, prepare):
         """The lists have 24 and 50 speakers of TEST, none twice."""
-        core, dev = prepare.CORE_TEST_SPEAKERS, prepare.DEV_SPEAKERS
+        core = prepare.timit_prepare.CORE_TEST_SPEAKERS
+        dev = prepare.timit_prepare.DEV_SPEAKERS
         assert (len(core), len(dev), len({*core, *dev})) == (24, 50, 74)
         for name in core + dev:
             assert re.fullmatch("[fm][a-z]{3}[0-9]", name)
@@ -505,154 +197,6 @@ class TestSentences:
         ):
             text = " ".join(sorted(names)).encode()
             assert hashlib.sha256(text).hexdigest().startswith(expected)
-
-
-class TestWords:
-    """Which examples of words are taken, and how they are cut."""
-
-    def test_cut_by_the_times(self, words, out, timit):
-        """The audio of an example is that of its word, from end to end."""
-        chosen = ["making", "subway", "lucky", "rare", "odd", "she"]
-        words(timit, words=chosen)
-        manifests = read(out)
-        entries = {**manifests["train"], **manifests["test"]}
-        assert len(entries) == 7 * len(chosen)
-        for entry in entries.values():
-            check_word(entry)
-
-    @pytest.mark.parametrize(
-        "options, train, test",
-        [({}, 5, 2), ({"num_train": 3}, 3, 2), ({"num_test": 4}, 5, 4)],
-    )
-    def test_numbers(self, words, out, timit, options, train, test):
-        """So many examples of each word, by default 5 and 2."""
-        assert words(timit, **options) is True
-        for name, number in (("train", train), ("test", test)):
-            counts = Counter(e["word"] for e in read(out)[name].values())
-            assert counts == {"making": number, "subway": number}
-
-    def test_all_examples(self, words, out, timit):
-        """Exactly as many as there are is enough, also for all of them."""
-        words(timit, words=["rare", "making"], num_train=7, num_test=1)
-        manifests = read(out)
-        entries = [*manifests["train"].values(), *manifests["test"].values()]
-        rare = {
-            (entry["spk_id"], entry["start"])
-            for entry in entries
-            if entry["word"] == "rare"
-        }
-        assert rare == {
-            (s.speaker, start)
-            for s in SENTENCES
-            for start, _, word, _ in s.words
-            if word.lower() == "rare"
-        }
-
-    def test_speakers_differ(self, words, out, timit):
-        """Of TRAIN and TEST alike, all different where there are enough."""
-        seen = set()
-        for seed in range(12):
-            words(timit, words=["making", "lucky"], seed=seed)
-            manifests = read(out)
-            speakers = {"making": [], "lucky": []}
-            for entries in manifests.values():
-                for entry in entries.values():
-                    speakers[entry["word"]].append(entry["spk_id"])
-            for names in speakers.values():
-                assert len(set(names)) == len(names) == 7
-            # No others say this word, and one says it five times.
-            assert {*speakers["lucky"]} == {*TRAIN_SPEAKERS, "mdab0", "fpas0"}
-            seen |= set(speakers["making"])
-        assert seen == {*TRAIN_SPEAKERS, *TEST_SPEAKERS}
-
-    def test_speakers_repeat(self, words, out, timit):
-        """As seldom as they can, in training and in the test alike."""
-        in_test = []
-        for seed in range(20):
-            words(timit, words=["odd", "rare"], seed=seed)
-            manifests = read(out)
-            counts = {"odd": Counter(), "rare": Counter()}
-            for entries in manifests.values():
-                for entry in entries.values():
-                    counts[entry["word"]][entry["spk_id"]] += 1
-            assert sorted(counts["odd"].values()) == [1] * 5 + [2]
-            assert sorted(counts["rare"].values()) == [1, 2, 2, 2]
-            (twice,) = (s for s, n in counts["odd"].items() if n == 2)
-            in_test.append(
-                sum(
-                    (entry["word"], entry["spk_id"]) == ("odd", twice)
-                    for entry in manifests["test"].values()
-                )
-            )
-        assert {0, 1} <= set(in_test)
-
-    def test_none_in_both(self, words, out, timit):
-        """What is tested was not trained on, also where speakers repeat."""
-        for seed in range(10):
-            words(timit, words=["odd", "rare", "making"], seed=seed)
-            manifests = read(out)
-            train, test = (
-                {(e["wav"], e["start"]) for e in manifests[name].values()}
-                for name in ("train", "test")
-            )
-            assert (len(train), len(test)) == (15, 6)
-            assert not train & test
-
-    def test_seed(self, words, out, timit):
-        """It alone decides what is drawn."""
-        drawn = []
-        for seed in (0, 1, 0):
-            words(timit, seed=seed)
-            drawn.append(read(out))
-            shutil.rmtree(out)
-        assert drawn[0] == drawn[2] != drawn[1]
-        words(timit)
-        assert read(out) == drawn[0]
-
-    def test_words_are_independent(self, words, out, timit):
-        """The examples of a word are the same, whatever the others."""
-
-        def of_word(word):
-            return {
-                (name, key): entry
-                for name, entries in read(out).items()
-                for key, entry in entries.items()
-                if entry["word"] == word
-            }
-
-        words(timit, words=["making", "subway"])
-        making, subway = of_word("making"), of_word("subway")
-        words(timit, words=["rare", "subway", "odd", "making"])
-        assert making == of_word("making") and subway == of_word("subway")
-        # Nor does one word's draw repeat another's.
-        assert [e["spk_id"] for e in making.values()] != [
-            e["spk_id"] for e in subway.values()
-        ]
-
-    @pytest.mark.parametrize(
-        "same",
-        [
-            [["making", "subway"], ["odd", "rare"]],
-            [["making"], ["subway", "odd", "rare"]],
-            ["MAKING", "Subway", "odd", "RARE"],
-            [["Making", "SUBWAY", "Odd", "Rare"]],
-        ],
-    )
-    def test_lists(self, words, out, timit, same):
-        """In groups or not, and in any case, they are the same words."""
-        words(timit, words=same)
-        manifests, before = read(out), state(out)
-        assert words(timit, words=["making", "subway", "odd", "rare"]) is False
-        assert state(out) == before
-        shutil.rmtree(out)
-        words(timit, words=["making", "subway", "odd", "rare"])
-        assert read(out) == manifests
-
-    def test_groups(self, prepare):
-        """The words in the groups that they are given in, or in one."""
-        group_words = prepare.group_words
-        assert group_words(["A", "b"]) == [["a", "b"]]
-        assert group_words([["A", "b"], ["C"]]) == [["a", "b"], ["c"]]
 
 
 class TestRewriting:
@@ -689,36 +233,6 @@ class TestRewriting:
         ]
         assert all(entry["wav"].startswith(f"{linked}/") for entry in entries)
         assert sentences(linked, phn_set=number) is False
-
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"words": ["making", "odd"]},
-            {"words": ["subway", "making"]},
-            {"num_train": 4},
-            {"num_test": 1},
-            {"seed": 5},
-        ],
-    )
-    def test_words(self, words, out, timit, options):
-        """Other words, another order of them, other numbers or seeds."""
-        words(timit)
-        before, manifests = state(out), read(out)
-        assert words(timit, **options) is True
-        assert all(state(out)[name] != time for name, time in before.items())
-        assert read(out) != manifests or "words" in options
-        ((name, _),) = options.items()
-        made = json.loads((out / "train_options.json").read_text())
-        assert made[name] == options[name]
-        assert words(timit, **options) is False
-
-    def test_words_of_another_copy(self, words, out, linked):
-        """They point to that one."""
-        words(linked)
-        other = linked.rename(linked.with_name("other"))
-        assert words(other) is True
-        entries = [e for m in read(out).values() for e in m.values()]
-        assert all(entry["wav"].startswith(f"{other}/") for entry in entries)
 
     @pytest.mark.parametrize("name", ["train", "test", "train_options"])
     def test_missing(self, either, out, timit, name):
@@ -812,19 +326,6 @@ class TestRewriting:
 
 class TestBadInput:
     """One clear sentence, and no manifest."""
-
-    @pytest.fixture
-    def refused(self, out):
-        """Checks that something is refused, and leaves nothing behind."""
-
-        def check(message, function, *args, **options):
-            with pytest.raises(ValueError, match=message) as info:
-                function(*args, **options)
-            assert type(info.value) is ValueError
-            assert "\n" not in str(info.value)
-            assert not out.parent.exists()
-
-        return check
 
     def test_no_folder(self, refused, either, tmp_path):
         """A folder that does not exist, or is a file."""
@@ -1028,70 +529,6 @@ class TestBadInput:
             shutil.copy(path, place)
         message = f"data_folder={linked}: expected audio files of more than SA1"
         refused(message, sentences, linked)
-
-    @pytest.mark.parametrize(
-        "listed, message",
-        [
-            (["making", "subways", "rare"], "8 examples .* found subways 0.$"),
-            (["lucky", "Lacking", "she"], "found lacking 0.$"),
-            (["making", "don't", "suitor", "Suits"], "suitor 0, suits 0.$"),
-        ],
-    )
-    def test_words_not_in_the_data(
-        self, refused, words, timit, listed, message
-    ):
-        """All of them are listed, and none of those that are there."""
-        message = f"^words: expected at least .*{message}"
-        refused(message, words, timit, words=listed, num_test=3)
-
-    def test_too_few_examples(self, refused, words, timit):
-        """All words that have too few of them, with their numbers."""
-        message = (
-            f"^words: expected at least 11 examples of each in {timit}, found "
-            f"rare 8, she 10, none 0.$"
-        )
-        listed = ["rare", "making", "she", "lucky", "none", "odd"]
-        refused(message, words, timit, words=listed, num_test=6)
-
-    @pytest.mark.parametrize(
-        "listed, message",
-        [
-            ([], r"^words=\[\]: expected a list of words"),
-            (None, "^words=None: expected a list of words"),
-            ("making", "^words=making: expected a list of words"),
-            ({"making": 1}, "^words=.*: expected a list of words"),
-            (["making"], r"^words=\['making'\]: expected at least two words"),
-            ([["making"]], "^words=.*: expected at least two words"),
-            ([[], []], "^words=.*: expected at least two words"),
-            (["making", "subway", "Making"], r"once, got \['making'\] twice"),
-            ([["odd", "rare"], ["rare"]], r"once, got \['rare'\] twice"),
-            (["making", True], "got True .YAML .*: put it in quotes"),
-            (["making", 7], "lists of words, got 7 .YAML .* in quotes"),
-            (["making", None], "lists of words, got None .YAML .* in quotes"),
-            ([["making", "subway"], [False]], "lists of words, got False "),
-            ([["making", "subway"], "odd"], "lists of words, got 'odd' "),
-            (["making", ""], "lists of words, got '' "),
-            (["making", "the subway"], "lists of words, got 'the subway' "),
-            (["making", "subway "], "lists of words, got 'subway ' "),
-            (["making", ["subway"]], r"lists of words, got \['subway'\] "),
-        ],
-    )
-    def test_lists_of_words(self, refused, words, timit, listed, message):
-        """Not words, or not enough, or twice, told before data is read."""
-        for folder in (timit, timit / "nowhere"):
-            refused(message, words, folder, words=listed)
-
-    @pytest.mark.parametrize(
-        "options, message",
-        [
-            ({"num_train": 0}, "^num_train=0, num_test=2: expected at least 1"),
-            ({"num_test": 0}, "^num_train=5, num_test=0: expected at least 1"),
-            ({"num_test": -1}, "^num_train=5, num_test=-1: expected at least"),
-        ],
-    )
-    def test_numbers(self, refused, words, timit, options, message):
-        """No examples."""
-        refused(message, words, timit, **options)
 
     def test_moved_audio(self, either, out, linked):
         """Manifests that point to audio which is not there any more."""

@@ -27,8 +27,9 @@ from early_stopping import EarlyStopping
 from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
-from timit_prepare import find_data, group_words, prepare_words
+from synthesize import find_data
 from tqdm import tqdm
+from words_prepare import group_words, prepare_words
 
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options

@@ -30,7 +30,8 @@ from speechbrain.utils.distributed import (
     if_main_process,
     run_on_main,
 )
-from timit_prepare import find_data, prepare_timit
+from synthesize import find_data
+from timit_prepare import prepare_timit
 
 from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
 from speechbrain_cwrnn.pretrained import save_pretrained

@@ -1,0 +1,156 @@
+"""Find examples of words in a copy of TIMIT, and describe them in manifests.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+from timit_prepare import (
+    SAMPLE_RATE,
+    check_audio,
+    count_samples,
+    find_utterances,
+    is_prepared,
+    read_segments,
+    write_manifests,
+)
+from tqdm import tqdm
+
+
+def prepare_words(
+    data_folder,
+    save_json_train,
+    save_json_test,
+    words,
+    num_train=5,
+    num_test=2,
+    seed=0,
+    in_use=False,
+):
+    """Write manifests of examples of words, cut by the times in .WRD files.
+
+    The examples come from TRAIN and TEST alike, of different speakers as far
+    as there are, and are drawn by a seed, each word's independently. All is
+    checked before anything is written, and nothing is written where the
+    manifests are there, made with the same options.
+
+    Arguments
+    ---------
+    data_folder : str
+        A copy of TIMIT.
+    save_json_train : str
+        The manifest of the examples for training.
+    save_json_test : str
+        That of those for the test.
+    words : list
+        The words, or lists of them.
+    num_train : int
+        Examples of each word for training.
+    num_test : int
+        Examples of each word for the test.
+    seed : int
+        Another seed draws other examples.
+    in_use : bool
+        Whether something was trained with the manifests that are there, so
+        that writing others is an error, unless the data have only moved.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+    """
+    words = [word for group in group_words(words) for word in group]
+    if num_train < 1 or num_test < 1:
+        raise ValueError(
+            f"num_train={num_train}, num_test={num_test}: expected at least 1."
+        )
+    manifests = [save_json_train, save_json_test]
+    options = {
+        "data_folder": str(Path(data_folder).absolute()),
+        "words": words,
+        "num_train": num_train,
+        "num_test": num_test,
+        "seed": seed,
+    }
+    if is_prepared(manifests, options):
+        check_audio(manifests)
+        return False
+    examples = find_words(data_folder, words)
+    number = num_train + num_test
+    lacking = {w: len(e) for w, e in examples.items() if len(e) < number}
+    if lacking:
+        counts = ", ".join(f"{word} {n}" for word, n in lacking.items())
+        raise ValueError(
+            f"words: expected at least {number} examples of each in "
+            f"{data_folder}, found {counts}."
+        )
+    train, test = {}, {}
+    for word, found in examples.items():
+        rng = random.Random(f"{seed} {word}")
+        chosen = choose_examples(found, number, rng)
+        train.update(chosen[:num_train])
+        test.update(chosen[num_train:])
+    write_manifests(manifests, [train, test], options, in_use)
+    return True
+
+
+def group_words(words):
+    """The words as lists of lists, of one list where there are no groups."""
+    if not isinstance(words, list) or not words:
+        raise ValueError(f"words={words}: expected a list of words.")
+    groups = words if isinstance(words[0], list) else [words]
+    for group in groups:
+        for word in group if isinstance(group, list) else [group]:
+            is_word = isinstance(word, str) and word.split() == [word]
+            if not isinstance(group, list) or not is_word:
+                raise ValueError(
+                    f"words: expected words, or lists of words, got {word!r} "
+                    f"(YAML takes some words for values: put it in quotes)."
+                )
+    groups = [[word.lower() for word in group] for group in groups]
+    counts = Counter(word for group in groups for word in group)
+    twice = [word for word, number in counts.items() if number > 1]
+    if twice:
+        raise ValueError(f"words: expected each word once, got {twice} twice.")
+    if len(counts) < 2:
+        raise ValueError(f"words={words}: expected at least two words.")
+    return groups
+
+
+def find_words(data_folder, words):
+    """All examples of words, as pairs of name and manifest entry."""
+    examples = {word: [] for word in words}
+    for utterance in tqdm(
+        find_utterances(data_folder), desc="words", unit="file"
+    ):
+        length = count_samples(utterance.wav)
+        for start, stop, word in read_segments(utterance, ".wrd", length):
+            word = word.lower()
+            if word in examples:
+                entry = {
+                    "wav": str(utterance.wav),
+                    "start": start,
+                    "stop": stop,
+                    "duration": (stop - start) / SAMPLE_RATE,
+                    "word": word,
+                    "spk_id": utterance.speaker,
+                }
+                name = f"{word}_{utterance.id}_{start}"
+                examples[word].append((name, entry))
+    return examples
+
+
+def choose_examples(examples, number, rng):
+    """Some examples in random order, of different speakers where there are."""
+    examples = rng.sample(examples, len(examples))
+    seen, first, further = set(), [], []
+    for name, entry in examples:
+        is_new = entry["spk_id"] not in seen
+        (first if is_new else further).append((name, entry))
+        seen.add(entry["spk_id"])
+    chosen = (first + further)[:number]
+    # Where speakers come twice, that may be in training or in the test.
+    return rng.sample(chosen, number)
