@@ -1,16 +1,17 @@
 """Any copy of TIMIT, and manifests of it: of sentences, and in general."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import RECIPES, recipe_modules, run_recipe
 from tiny_timit import (
     PHONEMES,
     RIFF_KINDS,
@@ -234,9 +235,9 @@ class TestRewriting:
         assert all(entry["wav"].startswith(f"{linked}/") for entry in entries)
         assert sentences(linked, phn_set=number) is False
 
-    @pytest.mark.parametrize("name", ["train", "test", "train_options"])
+    @pytest.mark.parametrize("name", ["train", "test"])
     def test_missing(self, either, out, timit, name):
-        """A manifest that was deleted is made again, and the others."""
+        """A manifest that was deleted is made again."""
         either(timit)
         manifests = read(out)
         (out / f"{name}.json").unlink()
@@ -282,37 +283,62 @@ class TestRewriting:
             assert without_paths(read(out)) == without_paths(manifests)
             assert str(linked) not in (out / "train.json").read_text()
 
-    @pytest.mark.parametrize("module, name", [(json, "dump"), (os, "replace")])
+    @pytest.fixture(params=["write", "replace"])
+    def interrupt(self, request, monkeypatch):
+        """Calls a function that is interrupted at its n-th file."""
+        module, name = {
+            "write": (Path, "write_bytes"),
+            "replace": (os, "replace"),
+        }[request.param]
+        original = getattr(module, name)
+
+        def call(n, function, *args, **options):
+            calls = []
+
+            def fail(target, *rest):
+                calls.append(target)
+                if len(calls) == n:
+                    if module is Path:
+                        original(target, b'{"half": ')
+                    raise KeyboardInterrupt
+                return original(target, *rest)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(module, name, fail)
+                with pytest.raises(KeyboardInterrupt):
+                    function(*args, **options)
+
+        return call
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 4])
+    @pytest.mark.parametrize("first", [True, False])
     @pytest.mark.parametrize("again", ["before", "after"])
-    def test_interrupted(
-        self, either, out, timit, monkeypatch, module, name, again
-    ):
+    def test_interrupted(self, either, out, timit, interrupt, n, first, again):
         """The next call completes it, also if it is one for the old ones."""
         options = {"before": {}, "after": either.other}
         either(timit, **options[again])
         expected = read(out)
         shutil.rmtree(out)
-        either(timit, **options["before"])
-
-        function, calls = getattr(module, name), []
-
-        def fail(*args, **kwargs):
-            calls.append(args)
-            if len(calls) == 2:
-                if module is json:
-                    args[1].write('{"half": ')
-                raise KeyboardInterrupt
-            return function(*args, **kwargs)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, fail)
-            with pytest.raises(KeyboardInterrupt):
-                either(timit, **options["after"])
+        if not first:
+            either(timit, **options["before"])
+        interrupt(n, either, timit, **options["after"])
         assert not list(out.glob(".partial*"))
-        assert read(out).keys() == expected.keys()
-        assert either(timit, **options[again]) is True
+        nothing_done = n == 1 and not first and again == "before"
+        assert either(timit, **options[again]) is not nothing_done
         assert read(out) == expected
         assert either(timit, **options[again]) is False
+
+    @pytest.mark.parametrize("n", [1, 2, 3, 4])
+    def test_interrupted_in_use(self, either, out, linked, interrupt, n):
+        """What has moved is found by the next call."""
+        either(linked)
+        manifests = read(out)
+        moved = linked.rename(linked.with_name("moved"))
+        interrupt(n, either, moved, in_use=True)
+        assert either(moved, in_use=True) is True
+        assert without_paths(read(out)) == without_paths(manifests)
+        assert str(linked) not in str(read(out))
+        assert either(moved, in_use=True) is False
 
     def test_error_keeps_the_old(self, either, out, timit, damage):
         """Nothing is changed if the data are not as they should be."""
@@ -552,14 +578,141 @@ class TestBadInput:
         with pytest.raises(ValueError, match=f"json points to {path}, and"):
             either(timit)
 
-    @pytest.mark.parametrize("name", ["train", "test", "train_options"])
-    def test_damaged_manifest(self, either, out, timit, name):
-        """One that is no JSON is named."""
+
+class TestForeignFiles:
+    """What the preparation did not write is neither replaced nor deleted."""
+
+    @pytest.fixture
+    def kept(self, out):
+        """Checks that a call is refused, with all files as they were."""
+
+        def check(path, function, *args, **options):
+            before, content = state(out), path.read_bytes()
+            message = rf"^{path} is not as this recipe wrote it, and is kept: "
+            with pytest.raises(ValueError, match=message) as info:
+                function(*args, **options)
+            assert "\n" not in str(info.value)
+            assert state(out) == before and path.read_bytes() == content
+            return str(info.value)
+
+        return check
+
+    @pytest.mark.parametrize("name", ["train", "test"])
+    def test_manifest(self, either, out, tmp_path, kept, name):
+        """One that was there before, which is told before data is read."""
+        out.mkdir(parents=True)
+        path = out / f"{name}.json"
+        path.write_text('{"mine": {"wav": "mine.wav"}}')
+        message = kept(path, either, tmp_path / "nowhere")
+        assert "expected `--skip_prep True` to train on it, or an" in message
+
+    @pytest.mark.parametrize("name", ["train", "test"])
+    @pytest.mark.parametrize("content", [b'{"mine": {}}', b'{"half": '])
+    def test_in_the_place_of_ours(
+        self, either, out, timit, kept, name, content
+    ):
+        """One that took the place of a manifest that was made."""
         either(timit)
         path = out / f"{name}.json"
-        path.write_text(path.read_text()[:-3])
-        with pytest.raises(ValueError, match=f"^{path} is damaged .* delete"):
-            either(timit)
+        path.write_bytes(content)
+        kept(path, either, timit)
+        kept(path, either, timit, **either.other)
+        kept(path, either, timit, in_use=True)
+
+    @pytest.mark.parametrize("name", ["train", "test"])
+    def test_without_options(self, either, out, timit, kept, name):
+        """A manifest of which nothing is noted may be anybody's."""
+        either(timit)
+        (out / f"{name}_options.json").unlink()
+        kept(out / f"{name}.json", either, timit)
+
+    @pytest.mark.parametrize(
+        "content", [b"[]", b'{"half": ', b'{"options": {}}', b"\xff\xfe", b"7"]
+    )
+    def test_options(self, either, out, tmp_path, kept, content):
+        """A file where the options of a manifest would be noted."""
+        out.mkdir(parents=True)
+        path = out / "test_options.json"
+        path.write_bytes(content)
+        message = kept(path, either, tmp_path / "nowhere")
+        assert f"or another path than {out / 'test.json'}." in message
+
+    def test_folder(self, either, out, tmp_path):
+        """A folder is no manifest."""
+        (out / "train.json").mkdir(parents=True)
+        with pytest.raises(ValueError, match="train.json is not as this"):
+            either(tmp_path / "nowhere")
+
+    def test_shared_manifest(self, prepare, tmp_path, timit):
+        """Two sets in several folders, with one in common, stay known."""
+        prepare_timit = prepare.timit_prepare.prepare_timit
+        sets = [
+            [tmp_path / "shared.json", *(tmp_path / f / n for n in "ab")]
+            for f in ("one", "two")
+        ]
+        for _ in range(2):
+            for number, manifests in enumerate(sets):
+                options = {"phn_set": (39, 60)[number]}
+                assert prepare_timit(timit, *manifests, **options) is True
+                assert prepare_timit(timit, *manifests, **options) is False
+
+
+class TestRecipes:
+    """How the recipes prepare their data."""
+
+    @pytest.fixture(params=["WordClassification", "ASR/CTC"])
+    def recipe(self, request, monkeypatch):
+        """Runs a recipe up to its training; `calls` are those of find_data."""
+        with recipe_modules(f"TIMIT/{request.param}", "train") as modules:
+            train, calls = modules.train, []
+            find_data = train.find_data
+
+            def count(*args):
+                calls.append(args)
+                return find_data(*args)
+
+            class Stopped(Exception):
+                """Instead of training."""
+
+            def fit(brain, *args, **options):
+                raise Stopped
+
+            def run(folder, *options):
+                hparams = RECIPES / "TIMIT" / request.param / "hparams"
+                options = ["--output_folder", folder, *options]
+                with suppress(Stopped):
+                    run_recipe(modules, hparams / "cwrnn.yaml", *options)
+
+            monkeypatch.setattr(train, "find_data", count)
+            monkeypatch.setattr(train.sb.Brain, "fit", fit)
+            run.calls = calls
+            yield run
+
+    def test_once(self, recipe, synthetic_timit, tmp_path):
+        """The data are looked for once."""
+        recipe(tmp_path, "--data_folder", synthetic_timit)
+        assert len(recipe.calls) == 1
+        assert (tmp_path / "save" / "train.json").exists()
+
+    def test_own_manifest(self, recipe, tmp_path):
+        """It is told to be in the way before speech is synthesised for it."""
+        mine = tmp_path / "mine.json"
+        mine.write_text("{}")
+        with pytest.raises(ValueError, match=f"^{mine} is not as this recipe"):
+            recipe(tmp_path / "out", "--train_annotation", mine)
+        assert mine.read_text() == "{}" and not recipe.calls
+        assert not list(tmp_path.rglob("*_options.json"))
+
+    @pytest.mark.parametrize("recipe", ["ASR/CTC"], indirect=True)
+    def test_own_tokenizer(self, recipe, synthetic_timit, tmp_path):
+        """It is not deleted, though the manifests are new."""
+        mine = tmp_path / "mine" / "40_unigram.model"
+        mine.parent.mkdir()
+        mine.touch()
+        options = ["--data_folder", synthetic_timit]
+        options += ["--tokenizer_folder", mine.parent]
+        recipe(tmp_path / "out", *options)
+        assert mine.exists()
 
 
 class TestPhonemes:

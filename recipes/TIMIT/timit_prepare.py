@@ -8,6 +8,7 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import hashlib
 import json
 import math
 import re
@@ -330,32 +331,96 @@ def describe(utterance, phn_set):
     }
 
 
-def options_file(manifests):
-    """Where the options are kept that manifests were made with."""
-    first = Path(manifests[0])
-    return first.with_name(f"{first.stem}_options.json")
+def options_file(manifest):
+    """Where it is noted how this module made a manifest."""
+    path = Path(manifest)
+    return path.with_stem(f"{path.stem}_options")
 
 
-def is_prepared(manifests, options):
-    """Whether manifests are there, made with these options."""
-    path = options_file(manifests)
-    if not all(Path(file).is_file() for file in [*manifests, path]):
-        return False
-    return read_json(path) == options
+def to_json(content):
+    """What is written to a file, as bytes."""
+    return json.dumps(content, indent=2).encode()
 
 
 def read_json(path):
     """What is in a file that this module wrote."""
+    return json.loads(Path(path).read_bytes())
+
+
+def digest(content):
+    """What tells the bytes of a manifest from any others."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_notes(manifest):
+    """The options and digests of a manifest, of none where none are noted."""
+    path = options_file(manifest)
+    if not path.exists():
+        return {"options": None, "sha256": []}
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+        notes = read_json(path)
+    except ValueError:
+        notes = None
+    if not isinstance(notes, dict) or notes.keys() != {"options", "sha256"}:
         raise ValueError(
-            f"{path} is damaged ({error}): delete it, and it is made anew."
-        ) from error
+            f"{path} is not as this recipe wrote it, and is kept: expected no "
+            f"such file, or another path than {manifest}."
+        )
+    return notes
+
+
+def refuse_foreign(manifests):
+    """Raise an error where another file is in the place of a manifest.
+
+    Arguments
+    ---------
+    manifests : list
+        Where the manifests are, or will be.
+    """
+    for path in map(Path, manifests):
+        known = read_notes(path)["sha256"]
+        is_ours = path.is_file() and digest(path.read_bytes()) in known
+        if path.exists() and not is_ours:
+            raise ValueError(
+                f"{path} is not as this recipe wrote it, and is kept: expected "
+                f"`--skip_prep True` to train on it, or another path."
+            )
+
+
+def is_prepared(manifests, options):
+    """Whether manifests are there, made with these options.
+
+    Arguments
+    ---------
+    manifests : list
+        Where they are, or will be. Files that are others are an error.
+    options : dict
+        The options.
+
+    Returns
+    -------
+    bool
+        Whether nothing has to be written.
+    """
+    refuse_foreign(manifests)
+    for path in map(Path, manifests):
+        notes = read_notes(path)
+        if notes["options"] != options or not path.is_file():
+            return False
+        # After an interruption it may be the one before.
+        if digest(path.read_bytes()) != notes["sha256"][0]:
+            return False
+    return True
 
 
 def check_audio(manifests):
-    """Raise an error where audio that a manifest names is missing."""
+    """Raise an error where audio that a manifest names is missing.
+
+    Arguments
+    ---------
+    manifests : list
+        Paths of manifests, which are there.
+    """
     for manifest in manifests:
         for entry in read_json(manifest).values():
             if not Path(entry["wav"]).is_file():
@@ -370,29 +435,48 @@ def have_moved(manifests, entries):
     """Whether all is as the manifests say, but for the place of the audio."""
     for path, now in zip(manifests, entries):
         before = read_json(path) if Path(path).is_file() else {}
-        places = [Path(entry.pop("wav")) for entry in before.values()]
-        now = {
-            name: {k: v for k, v in entry.items() if k != "wav"}
-            for name, entry in now.items()
-        }
-        if before != now or any(place.exists() for place in places):
+        if before.keys() != now.keys():
             return False
+        for name, entry in now.items():
+            # Where this was interrupted, some have their new place already.
+            old, new = before[name]["wav"], entry["wav"]
+            if before[name] | {"wav": new} != entry:
+                return False
+            if old != new and Path(old).exists():
+                return False
     return True
 
 
 def write_manifests(manifests, entries, options, in_use):
-    """Write each manifest whole, and last the options they are made with."""
+    """Write manifests, each whole.
+
+    First it is noted what each will be, and what is replaced by it, so that
+    both are known as this module's, wherever it is interrupted.
+
+    Arguments
+    ---------
+    manifests : list
+        Where they are written.
+    entries : list
+        What is in each.
+    options : dict
+        What they are made with.
+    in_use : bool
+        Whether something was trained with those that are there, so that only
+        the place of the audio may change.
+    """
     if in_use and not have_moved(manifests, entries):
         raise ValueError(
             f"{Path(manifests[0]).parent} holds what was trained with other "
             f"data: expected another --output_folder."
         )
-    # If this is interrupted, no options tell that the manifests are complete.
-    options_file(manifests).unlink(missing_ok=True)
-    for path, content in zip(
-        [*manifests, options_file(manifests)], [*entries, options]
-    ):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=2)
+    for path, content in zip(map(Path, manifests), entries):
+        content = to_json(content)
+        known = [digest(content)]
+        if path.exists():
+            known.append(digest(path.read_bytes()))
+        notes = to_json({"options": options, "sha256": known})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for target, text in ((options_file(path), notes), (path, content)):
+            with whole_file(target) as temporary:
+                Path(temporary).write_bytes(text)

@@ -28,6 +28,7 @@ from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from synthesize import find_data
+from timit_prepare import refuse_foreign
 from tqdm import tqdm
 from words_prepare import group_words, prepare_words
 
@@ -190,6 +191,9 @@ def main(hparams_file, run_opts, overrides):
         refuse_other_options(
             hparams_file, overrides, hparams["output_folder"], may_differ
         )
+    manifests = [hparams["train_annotation"], hparams["test_annotation"]]
+    # Before speech is synthesised.
+    refuse_foreign(manifests)
     data_folder, corpus = find_data(
         hparams["data_folder"],
         hparams["output_folder"],
@@ -197,8 +201,7 @@ def main(hparams_file, run_opts, overrides):
     )
     prepare_words(
         data_folder,
-        hparams["train_annotation"],
-        hparams["test_annotation"],
+        *manifests,
         hparams["words"],
         num_train=hparams["num_train"],
         num_test=hparams["num_test"],

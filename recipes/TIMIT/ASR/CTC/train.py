@@ -31,7 +31,7 @@ from speechbrain.utils.distributed import (
     run_on_main,
 )
 from synthesize import find_data
-from timit_prepare import prepare_timit
+from timit_prepare import prepare_timit, refuse_foreign
 
 from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
 from speechbrain_cwrnn.pretrained import save_pretrained
@@ -122,8 +122,13 @@ SUM = torch.distributed.ReduceOp.SUM
 
 
 def prepare(hparams):
-    """Write the manifests of the data."""
-    data_folder, _ = find_data(
+    """Write the manifests of the data, and return what it is called."""
+    manifests = [
+        hparams[f"{split}_annotation"] for split in ("train", "valid", "test")
+    ]
+    # Before speech is synthesised.
+    refuse_foreign(manifests)
+    data_folder, corpus = find_data(
         hparams["data_folder"],
         hparams["output_folder"],
         hparams["num_speakers"],
@@ -131,15 +136,17 @@ def prepare(hparams):
     in_use = bool(hparams["checkpointer"].list_checkpoints())
     changed = prepare_timit(
         data_folder,
-        hparams["train_annotation"],
-        hparams["valid_annotation"],
-        hparams["test_annotation"],
+        *manifests,
         phn_set=hparams["phn_set"],
         in_use=in_use,
     )
-    if changed and not in_use:
+    tokenizer_folder = Path(hparams["tokenizer_folder"])
+    # One that the user brought along is elsewhere.
+    is_ours = Path(hparams["save_folder"]) in tokenizer_folder.parents
+    if changed and not in_use and is_ours:
         # What it was learnt from is no more.
-        shutil.rmtree(hparams["tokenizer_folder"], ignore_errors=True)
+        shutil.rmtree(tokenizer_folder, ignore_errors=True)
+    return corpus
 
 
 def make_tokenizer(hparams):
@@ -198,12 +205,7 @@ def main(hparams_file, run_opts, overrides):
         refuse_other_options(
             hparams_file, overrides, hparams["output_folder"], may_differ
         )
-    run_on_main(prepare, args=[hparams])
-    _, corpus = find_data(
-        hparams["data_folder"],
-        hparams["output_folder"],
-        hparams["num_speakers"],
-    )
+    corpus = run_on_main(prepare, args=[hparams])
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=hparams_file,
