@@ -1,5 +1,6 @@
 """The manifests of words, from any copy of TIMIT."""
 
+import doctest
 import json
 import shutil
 from collections import Counter
@@ -15,6 +16,12 @@ from tiny_timit import (
 )
 
 pytest_plugins = "timit_fixtures"
+
+
+def test_docstrings(prepare):
+    """Their examples run."""
+    failures, attempted = doctest.testmod(prepare.words_prepare)
+    assert attempted >= 1 and not failures
 
 
 class TestExamples:

@@ -44,7 +44,13 @@ SAMPLE_RATE = 22050
 
 
 def find_espeak():
-    """The package that has the library of espeak-ng."""
+    """The package that has the library of espeak-ng.
+
+    Returns
+    -------
+    module
+        What `import espeakng_loader` gives; an error says what to install.
+    """
     try:
         import espeakng_loader
     except ImportError as error:
@@ -74,7 +80,13 @@ def load_espeak():
 
 
 def version():
-    """The version of espeak-ng."""
+    """The version of espeak-ng.
+
+    Returns
+    -------
+    str
+        As "1.52.0".
+    """
     info = load_espeak().espeak_Info
     info.restype = ctypes.c_char_p
     return info(None).decode()

@@ -102,7 +102,20 @@ VOCABULARY = {
 
 
 def draw_si_texts(count, rng):
-    """A number of different sentences, by the grammar."""
+    """Different sentences, by the templates.
+
+    Arguments
+    ---------
+    count : int
+        Their number.
+    rng : random.Random
+        For what is drawn.
+
+    Returns
+    -------
+    list
+        The sentences.
+    """
     vocabulary = {name: words.split() for name, words in VOCABULARY.items()}
     texts = {}
     while len(texts) < count:

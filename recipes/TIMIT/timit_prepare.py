@@ -146,7 +146,18 @@ class Utterance:
 
 
 def find_utterances(data_folder):
-    """All recordings of a copy of TIMIT, sorted."""
+    """All recordings of a copy of TIMIT, sorted.
+
+    Arguments
+    ---------
+    data_folder : str
+        A copy of TIMIT, or a folder with one in it.
+
+    Returns
+    -------
+    list
+        Each an Utterance.
+    """
     utterances = []
     for split, folder in find_splits(data_folder).items():
         for region in regions(folder):
@@ -176,7 +187,20 @@ def find_utterances(data_folder):
 
 
 def find_splits(data_folder, max_depth=4):
-    """The folders TRAIN and TEST that have the regions of TIMIT in them."""
+    """The folders TRAIN and TEST that have the regions of TIMIT in them.
+
+    Arguments
+    ---------
+    data_folder : str
+        A copy of TIMIT, or a folder with one in it.
+    max_depth : int
+        How many levels are looked at.
+
+    Returns
+    -------
+    dict
+        The paths of "train" and "test", which are side by side.
+    """
     if not Path(data_folder).is_dir():
         raise ValueError(
             f"data_folder={data_folder}: expected the folder of a copy of "
@@ -232,7 +256,18 @@ def regions(folder):
 
 
 def count_samples(wav):
-    """Length of a recording, which is checked."""
+    """Length of a recording, which is checked.
+
+    Arguments
+    ---------
+    wav : pathlib.Path
+        The audio.
+
+    Returns
+    -------
+    int
+        Its number of samples.
+    """
     with open(wav, "rb") as file:
         header = file.read(1024)
     is_sphere = header.startswith(b"NIST_1A")
@@ -274,9 +309,21 @@ def count_samples(wav):
 
 
 def read_segments(utterance, suffix, length):
-    """The lines of a .WRD or .PHN file as (start, stop, label), in samples.
+    """The lines of a .WRD or .PHN file.
 
-    All must end within `length` samples.
+    Arguments
+    ---------
+    utterance : Utterance
+        Whose file.
+    suffix : {".wrd", ".phn"}
+        Which file.
+    length : int
+        Number of samples, within which all must end.
+
+    Returns
+    -------
+    list
+        First sample, first one thereafter, and label.
     """
     path = utterance.files.get(utterance.sentence + suffix)
     if path is None:

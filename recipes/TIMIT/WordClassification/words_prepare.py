@@ -98,7 +98,23 @@ def prepare_words(
 
 
 def group_words(words):
-    """The words as lists of lists, of one list where there are no groups."""
+    """The words in their groups, which are checked.
+
+    Arguments
+    ---------
+    words : list
+        The words, or lists of them.
+
+    Returns
+    -------
+    list
+        Lists of words in lower case, one list where there were no groups.
+
+    Example
+    -------
+    >>> group_words(["Making", "subway"])
+    [['making', 'subway']]
+    """
     if not isinstance(words, list) or not words:
         raise ValueError(f"words={words}: expected a list of words.")
     groups = words if isinstance(words[0], list) else [words]
