@@ -685,7 +685,7 @@ class TestRecipes:
 
             monkeypatch.setattr(train, "find_data", count)
             monkeypatch.setattr(train.sb.Brain, "fit", fit)
-            run.calls = calls
+            run.train, run.calls = train, calls
             yield run
 
     def test_once(self, recipe, synthetic_timit, tmp_path):
@@ -693,6 +693,18 @@ class TestRecipes:
         recipe(tmp_path, "--data_folder", synthetic_timit)
         assert len(recipe.calls) == 1
         assert (tmp_path / "save" / "train.json").exists()
+
+    @pytest.mark.parametrize("recipe", ["ASR/CTC"], indirect=True)
+    def test_other_processes(
+        self, recipe, synthetic_timit, tmp_path, monkeypatch
+    ):
+        """They are told by the main one, and look for nothing."""
+        recipe(tmp_path, "--data_folder", synthetic_timit)
+        monkeypatch.setattr(
+            recipe.train, "run_on_main", lambda *args, **kwargs: "the corpus"
+        )
+        recipe(tmp_path, "--data_folder", "/nowhere")
+        assert len(recipe.calls) == 1
 
     def test_own_manifest(self, recipe, tmp_path):
         """It is told to be in the way before speech is synthesised for it."""
