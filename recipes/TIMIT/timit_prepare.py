@@ -478,19 +478,20 @@ def check_audio(manifests):
                 )
 
 
-def have_moved(manifests, entries):
+def have_moved(manifests, entries, options):
     """Whether all is as the manifests say, but for the place of the audio."""
     for path, now in zip(manifests, entries):
         before = read_json(path) if Path(path).is_file() else {}
-        if before.keys() != now.keys():
+        if before == now and is_prepared([path], options):
+            # By a call that was interrupted.
+            continue
+        places = [Path(entry.pop("wav")) for entry in before.values()]
+        now = {
+            name: {k: v for k, v in entry.items() if k != "wav"}
+            for name, entry in now.items()
+        }
+        if before != now or any(place.exists() for place in places):
             return False
-        for name, entry in now.items():
-            # Where this was interrupted, some have their new place already.
-            old, new = before[name]["wav"], entry["wav"]
-            if before[name] | {"wav": new} != entry:
-                return False
-            if old != new and Path(old).exists():
-                return False
     return True
 
 
@@ -512,7 +513,7 @@ def write_manifests(manifests, entries, options, in_use):
         Whether something was trained with those that are there, so that only
         the place of the audio may change.
     """
-    if in_use and not have_moved(manifests, entries):
+    if in_use and not have_moved(manifests, entries, options):
         raise ValueError(
             f"{Path(manifests[0]).parent} holds what was trained with other "
             f"data: expected another --output_folder."
