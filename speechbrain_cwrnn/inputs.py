@@ -120,10 +120,10 @@ def project_backward(dz, layer, needs_dx):
 
 def take_ticks(x, clock, period):
     """x [R, B, T, F] at the ticks of a group [R, B, N, F]."""
+    if period == 1:
+        return x
     if isinstance(clock, int):
-        return (
-            x if period == 1 else x[:, :, first_tick(clock, period) :: period]
-        )
+        return x[:, :, first_tick(clock, period) :: period]
     return x.take_along_dim(_tick_index(x, clock, period), dim=2)
 
 
