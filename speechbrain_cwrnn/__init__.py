@@ -26,8 +26,10 @@ features : the features of speech that the paper uses
 last_state : the last output of a recurrent layer, as an embedding
 peephole : the LSTM that the paper compares with
 phonemes : those of TIMIT, and a tokenizer for them
+brain : a SpeechBrain Brain that trains an Ensemble
 hparams : the options of a recipe
-report : what recipes write: whole files, tables, figures
+manifest : the data of a recipe, maybe of a user's own
+report : what recipes write: whole files, results, tables, figures
 pretrained : writes what SpeechBrain's `from_hparams` loads
 
 Authors
@@ -37,5 +39,7 @@ Authors
 from speechbrain_cwrnn.ensemble import Ensemble
 from speechbrain_cwrnn.functional import clockwork_rnn
 from speechbrain_cwrnn.rnn import ClockworkRNN
+
+__version__ = "0.1.0"
 
 __all__ = ["ClockworkRNN", "Ensemble", "clockwork_rnn"]

@@ -5,6 +5,7 @@ Authors
 """
 
 import copy
+from functools import partial
 
 import torch
 from torch import nn
@@ -86,6 +87,30 @@ class Ensemble(nn.Module):
         parameters = dict(self.module.named_parameters())
         mapped = vmap(run, in_dims=(0, *in_dims), randomness="different")
         return mapped(parameters, *args)
+
+    def clip_gradients(self, max_norm):
+        """Scale down the gradient of each copy whose norm exceeds a limit.
+
+        Arguments
+        ---------
+        max_norm : float
+            The limit, of the norm over all parameters of one copy.
+
+        Example
+        -------
+        >>> ensemble = Ensemble(lambda: nn.Linear(3, 2), num_copies=2)
+        >>> losses = ensemble(torch.ones(1, 3)).sum((1, 2))
+        >>> (losses * torch.tensor([0.1, 1])).sum().backward()
+        >>> ensemble.clip_gradients(max_norm=2**0.5)
+        >>> ensemble.module.bias.grad
+        tensor([[0.1000, 0.1000],
+                [0.5000, 0.5000]])
+        """
+        gradients = [parameter.grad for parameter in self.parameters()]
+        norm = partial(nn.utils.get_total_norm, foreach=False)
+        scale = (max_norm / (vmap(norm)(gradients) + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
 
     def freeze(self, optimizer, copies):
         """Leave some copies as they are at the next step of an optimizer.

@@ -1,0 +1,223 @@
+"""A SpeechBrain `Brain` that trains many independent networks at once.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import logging
+import os
+from dataclasses import fields
+
+import speechbrain as sb
+import torch
+from speechbrain.utils.run_opts import RunOptions
+from tqdm import tqdm
+
+# SpeechBrain's run options: those that work as they do there,
+HONOURED = """
+    test_only debug debug_batches debug_epochs debug_persistently device
+    precision eval_precision bfloat16_mix_prec max_grad_norm noprogressbar
+    tqdm_colored_bar tqdm_barcolor profile_training profile_warmup
+    profile_steps param_file overridden_args
+""".split()
+# and those that are refused, with any value but the default, and why.
+FP16 = "its scale of the loss is one for all networks"
+REFUSED = {
+    name: reason
+    for reason, names in {
+        "the networks are trained in one process": """
+            data_parallel_backend data_parallel_count distributed_backend
+            distributed_launch find_unused_parameters""",
+        "the networks run as one computation already": """
+            jit jit_module_keys compile compile_module_keys compile_mode
+            compile_using_fullgraph compile_using_dynamic_shape_tracing""",
+        FP16: "auto_mix_prec",
+        "networks that diverge are frozen, one by one": """
+            skip_nonfinite_grads nonfinite_patience""",
+        "checkpoints are saved at the end of an epoch": """
+            ckpt_interval_minutes ckpt_interval_steps""",
+        "the YAML file says how long, and in which batches": """
+            grad_accumulation_factor optimizer_step_limit""",
+        "the networks' biases are no vectors": "remove_vector_weight_decay",
+        "recipes of SpeechBrain do not use it either": "log_config",
+    }.items()
+    for name in names.split()
+}
+
+
+def given_options(run_opts, hparams):
+    """The run options that were given, by their names.
+
+    Arguments
+    ---------
+    run_opts : dict or speechbrain.utils.run_opts.RunOptions
+        Those of the command line, or None.
+    hparams : dict
+        What the YAML file has, among others run options, or None.
+
+    Returns
+    -------
+    dict
+        Their values; those of the command line come first, as in SpeechBrain.
+
+    Example
+    -------
+    >>> given_options({"debug": True}, {"lr": 1, "debug": False})
+    {'debug': True}
+    """
+    if isinstance(run_opts, dict):
+        run_opts = RunOptions.from_dictionary(run_opts)
+    given = dict(hparams or {})
+    if run_opts is not None:
+        given.update(
+            (name, run_opts[name]) for name in run_opts.overridden_args
+        )
+    names = {field.name for field in fields(RunOptions)}
+    return {name: given[name] for name in given if name in names}
+
+
+def refuse_run_options(run_opts, hparams):
+    """Raise an error for run options that an `EnsembleBrain` cannot honour.
+
+    Arguments
+    ---------
+    run_opts : dict or speechbrain.utils.run_opts.RunOptions
+        Those of the command line, or None.
+    hparams : dict
+        What the YAML file has, among others run options, or None.
+
+    Example
+    -------
+    >>> refuse_run_options({"jit": True}, {})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: jit=True: expected False (...
+    """
+    given = given_options(run_opts, hparams)
+    if {"RANK", "LOCAL_RANK"} <= os.environ.keys():
+        # As SpeechBrain finds out whether torchrun started it.
+        given["distributed_launch"] = True
+    defaults = RunOptions()
+    for name, value in given.items():
+        if name in REFUSED and value != defaults[name]:
+            raise ValueError(
+                f"{name}={value}: expected {defaults[name]} ({REFUSED[name]})."
+            )
+    if given.get("precision") == "fp16":
+        raise ValueError(f"precision=fp16: expected fp32 or bf16 ({FP16}).")
+
+
+class EnsembleBrain(sb.Brain):
+    """Trains many independent networks at once.
+
+    Its modules are one `Ensemble`, named "model". `compute_objectives` returns
+    the losses [N] of the networks, of which none may depend on another one's.
+    A bar shows the progress over all epochs.
+
+    Where --max_grad_norm is given, the gradient of each network is clipped by
+    its own norm; by default, none is. All other run options of SpeechBrain are
+    honoured, or refused by an error.
+
+    Arguments
+    ---------
+    modules, opt_class, hparams, run_opts, checkpointer
+        As those of `speechbrain.Brain`. The optimizer is one that
+        `Ensemble.freeze` knows.
+
+    Example
+    -------
+    >>> from functools import partial
+    >>> from speechbrain_cwrnn import Ensemble
+    >>> class Brain(EnsembleBrain):
+    ...     def compute_forward(self, batch, stage):
+    ...         return self.modules.model(batch)
+    ...
+    ...     def compute_objectives(self, predictions, batch, stage):
+    ...         return predictions.square().mean((1, 2))
+    >>> networks = Ensemble(partial(torch.nn.Linear, 3, 1), 5, seed=0)
+    >>> brain = Brain({"model": networks}, partial(torch.optim.SGD, lr=0.1))
+    >>> brain.init_optimizers()
+    >>> brain.fit_batch(torch.rand(2, 3)).shape
+    torch.Size([5])
+    """
+
+    # Whether training is expected to end before the last epoch.
+    ends_early = False
+
+    def __init__(
+        self,
+        modules=None,
+        opt_class=None,
+        hparams=None,
+        run_opts=None,
+        checkpointer=None,
+    ):
+        refuse_run_options(run_opts, hparams)
+        super().__init__(modules, opt_class, hparams, run_opts, checkpointer)
+        # SpeechBrain's default is to clip.
+        given = given_options(run_opts, hparams)
+        self.max_grad_norm = given.get("max_grad_norm", -1)
+
+    def through(self):
+        """Which networks [N] are trained no more, to be overridden.
+
+        It is asked between the backward pass and the step of the optimizer,
+        and after each epoch.
+        """
+        model = self.modules.model
+        return torch.zeros(model.num_copies, dtype=torch.bool)
+
+    def fit(self, epoch_counter, *args, **kwargs):
+        """Trains, with a bar for all epochs in the place of one for each."""
+        # And of lines for each.
+        for name in ("epoch_loop", "train_logger", "checkpoints"):
+            logger = logging.getLogger(f"speechbrain.utils.{name}")
+            logger.setLevel(logging.WARNING)
+        self.epoch_counter = epoch_counter
+        with tqdm(
+            total=None if self.ends_early else epoch_counter.limit,
+            unit="epoch",
+            dynamic_ncols=True,
+            disable=self.noprogressbar or self.test_only,
+            colour=self.tqdm_barcolor["train"],
+        ) as self.progress:
+            super().fit(epoch_counter, *args, progressbar=False, **kwargs)
+
+    def on_fit_start(self):
+        """Goes on from the last checkpoint."""
+        super().on_fit_start()
+        self.progress.initial = self.progress.n = self.epoch_counter.current
+        self.progress.refresh()
+
+    def end_epoch(self, stats):
+        """Shows what came of an epoch, the last one if all are through."""
+        self.finish_if_through()
+        self.progress.set_postfix(stats, refresh=False)
+        self.progress.update()
+
+    def finish_if_through(self):
+        """Makes this epoch the last one if no network is left to train."""
+        if self.through().all():
+            self.epoch_counter.limit = self.epoch_counter.current
+
+    def fit_batch(self, batch):
+        """One step of each network, none of which can disturb another."""
+        with self.training_ctx:
+            predictions = self.compute_forward(batch, sb.Stage.TRAIN)
+            losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
+        losses.sum().backward()
+        self.optimizers_step()
+        return losses.detach().cpu()
+
+    def optimizers_step(self):
+        """Clips the gradients if asked to, and moves what is not through."""
+        model = self.modules.model
+        if self.max_grad_norm >= 0:
+            model.clip_gradients(self.max_grad_norm)
+        model.freeze(self.optimizer, self.through())
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.optimizer_step += 1
+
+    def update_average(self, loss, avg_loss):
+        """Each network has a loss of its own, and none is averaged."""
+        return float(loss.sum())
