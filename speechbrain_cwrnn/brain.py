@@ -38,8 +38,8 @@ REFUSED = {
             ckpt_interval_minutes ckpt_interval_steps""",
         "the YAML file says how long, and in which batches": """
             grad_accumulation_factor optimizer_step_limit""",
-        "the networks' biases are no vectors": "remove_vector_weight_decay",
-        "recipes of SpeechBrain do not use it either": "log_config",
+        "a bias of many networks is no vector": "remove_vector_weight_decay",
+        "SpeechBrain's recipes do not use it": "log_config",
     }.items()
     for name in names.split()
 }
@@ -69,11 +69,9 @@ def given_options(run_opts, hparams):
         run_opts = RunOptions.from_dictionary(run_opts)
     given = dict(hparams or {})
     if run_opts is not None:
-        given.update(
-            (name, run_opts[name]) for name in run_opts.overridden_args
-        )
-    names = {field.name for field in fields(RunOptions)}
-    return {name: given[name] for name in given if name in names}
+        given.update({key: run_opts[key] for key in run_opts.overridden_args})
+    names = [field.name for field in fields(RunOptions)]
+    return {name: given[name] for name in names if name in given}
 
 
 def refuse_run_options(run_opts, hparams):

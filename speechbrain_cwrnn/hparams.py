@@ -39,6 +39,40 @@ def look_up(table, num_params):
     return table[num_params]
 
 
+def nominal_size(hparams, num_params):
+    """What results call the size of networks of a number of parameters.
+
+    Arguments
+    ---------
+    hparams : dict
+        With num_params, hidden_sizes, and the hidden_size that was taken.
+    num_params : int
+        The number of parameters that they have.
+
+    Returns
+    -------
+    int
+        The paper's number, where it is one of its sizes, else the true one.
+
+    Example
+    -------
+    >>> hparams = {"num_params": 250, "hidden_sizes": {100: 11, 250: 19}}
+    >>> nominal_size({**hparams, "hidden_size": 19}, 247)
+    250
+    >>> nominal_size({**hparams, "hidden_size": 20}, 268)
+    268
+    """
+    nominal = hparams["hidden_sizes"].get(hparams["num_params"])
+    is_nominal = hparams["hidden_size"] == nominal
+    return hparams["num_params"] if is_nominal else num_params
+
+
+def check_num_seeds(num_seeds):
+    """Raise an error where it is no number of networks."""
+    if not isinstance(num_seeds, int) or num_seeds < 1:
+        raise ValueError(f"num_seeds={num_seeds}: expected at least 1.")
+
+
 def load_hparams(hparams_file, overrides):
     """The hyperparameters of a recipe.
 
@@ -87,11 +121,11 @@ def load_hparams(hparams_file, overrides):
             ) from error
 
 
-def refuse_other_options(hparams_file, overrides, output_folder, may_differ):
-    """Raise an error where a folder holds a run with other options.
+def resumes(hparams_file, overrides, hparams, may_differ):
+    """Whether the output folder holds a run, which must have these options.
 
-    What was trained with some would go on with others, and be reported as if
-    it had always had them.
+    With others, what was trained with some would go on, and be reported as if
+    it had always had them: that is an error.
 
     Arguments
     ---------
@@ -99,20 +133,33 @@ def refuse_other_options(hparams_file, overrides, output_folder, may_differ):
         A YAML file.
     overrides : str
         Options that take the place of what is there, as YAML.
-    output_folder : str
-        The folder of the run. SpeechBrain keeps the options of the last run in
-        its hyperparams.yaml, with which they are compared.
+    hparams : dict
+        What was loaded from both: the output_folder, where SpeechBrain keeps
+        the options of the last run in hyperparams.yaml, and the checkpointer.
     may_differ : list of str
         Options that a user may want to change on the way.
 
+    Returns
+    -------
+    bool
+        Whether there are checkpoints.
+
     Example
     -------
+    >>> from speechbrain.utils.checkpoints import Checkpointer
     >>> folder = getfixture("tmp_path")
     >>> train = folder / "train.yaml"
     >>> _ = train.write_text("output_folder: a\\nepochs: 1\\nlr: 0.1")
     >>> _ = (folder / "hyperparams.yaml").write_text(train.read_text())
-    >>> refuse_other_options(train, "epochs: 2", folder, ["epochs"])
+    >>> checkpointer = Checkpointer(folder)
+    >>> _ = checkpointer.save_checkpoint()
+    >>> hparams = {"output_folder": folder, "checkpointer": checkpointer}
+    >>> resumes(train, "epochs: 2", hparams, ["epochs"])
+    True
     """
+    output_folder = hparams["output_folder"]
+    if not hparams["checkpointer"].list_checkpoints():
+        return False
     path = Path(output_folder) / "hyperparams.yaml"
     if not path.exists():
         raise ValueError(
@@ -138,6 +185,7 @@ def refuse_other_options(hparams_file, overrides, output_folder, may_differ):
                 f"hyperparams.yaml there): expected the same, or another "
                 f"--output_folder."
             )
+    return True
 
 
 def _contents(node):

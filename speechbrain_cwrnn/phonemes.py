@@ -90,7 +90,12 @@ class PhonemeTokenizer:
 
     def encode_as_ids(self, text):
         """The numbers of phonemes that are separated by spaces."""
-        return [self.numbers[phoneme] for phoneme in text.split()]
+        phonemes = text.split()
+        for phoneme in phonemes:
+            if phoneme not in self.numbers:
+                known = " ".join(self.phonemes[1:])
+                raise ValueError(f"expected some of {known}, got {phoneme}.")
+        return [self.numbers[phoneme] for phoneme in phonemes]
 
     def decode_ids(self, ids):
         """The phonemes of numbers, separated by spaces."""

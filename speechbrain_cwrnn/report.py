@@ -1,15 +1,23 @@
-"""What recipes write and show: whole files, tables and figures.
+"""What recipes write and show: whole files, results, tables and figures.
 
 Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import argparse
+import csv
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from speechbrain_cwrnn import __version__
+
+RESULTS = "results.csv"
+# Its first columns; what was measured follows.
+COLUMNS = ["model", "size", "seed", "corpus", "version"]
 STATISTICS = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
 
 
@@ -44,6 +52,110 @@ def whole_file(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_csv(path, columns, rows):
+    """Write a CSV file, whole.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file to write.
+    columns : list of str
+        Their names.
+    rows : list of list
+        The cells.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "words.csv"
+    >>> write_csv(path, ["word", "times"], [["yes", 3], ["no", 4]])
+    >>> path.read_text().splitlines()
+    ['word,times', 'yes,3', 'no,4']
+    """
+    with whole_file(path) as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([columns, *rows])
+
+
+def write_results(folder, run, networks):
+    """Write results.csv, which has a row for each network of a run.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Where to write.
+    run : dict
+        What all networks have in common: model, size, corpus, and others.
+    networks : dict
+        What each has [N]: seed, and others.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> run = {"model": "cwrnn", "size": 1000, "corpus": "TIMIT"}
+    >>> write_results(folder, run, {"seed": [7, 8], "error": [0.5, 0.25]})
+    >>> [row["error"] for row in read_results(folder)]
+    ['0.5', '0.25']
+    """
+    number = len(networks["seed"])
+    same = {**run, "version": __version__}
+    cells = {name: [value] * number for name, value in same.items()}
+    cells.update(networks)
+    columns = list(dict.fromkeys([*COLUMNS, *cells]))
+    rows = zip(*(cells[name] for name in columns))
+    write_csv(Path(folder) / RESULTS, columns, rows)
+
+
+def read_results(folder):
+    """The rows of the results.csv in a folder.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        The output folder of a run.
+
+    Returns
+    -------
+    list of dict
+        Text, by the names of the columns.
+    """
+    path = Path(folder) / RESULTS
+    if not path.is_file():
+        raise ValueError(
+            f"{folder}: expected the output folder of a run that is complete, "
+            f"and there is no {RESULTS}."
+        )
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not rows[0].keys() >= set(COLUMNS):
+        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}.")
+    return rows
+
+
+def read_runs(folders):
+    """The results of several runs, by size and model.
+
+    Arguments
+    ---------
+    folders : list of str or pathlib.Path
+        Their output folders.
+
+    Returns
+    -------
+    list of tuple
+        The folder, and the rows of its results.csv.
+    """
+    runs = [(str(folder), read_results(folder)) for folder in folders]
+    return sorted(
+        runs,
+        key=lambda run: (
+            int(run[1][0]["size"]),
+            run[1][0]["model"],
+            run[1][0]["corpus"],
+            run[0],
+        ),
+    )
 
 
 def summarize(errors, decimals=4):
@@ -102,6 +214,66 @@ def print_table(columns, rows):
         cells = [line[0].ljust(widths[0])]
         cells += [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
         print(f"| {' | '.join(cells)} |")
+
+
+def print_results(title, folders, columns, measured):
+    """Print the results of several runs as one table, a run in each row.
+
+    Arguments
+    ---------
+    title : str
+        What stands above.
+    folders : list of str or pathlib.Path
+        Their output folders.
+    columns : list of str
+        The names of what was measured.
+    measured : callable
+        Makes its cells, a list of str, from the rows of a results.csv.
+
+    Example
+    -------
+    >>> run = {"model": "cwrnn", "size": 1000, "corpus": "TIMIT"}
+    >>> getfixture("monkeypatch").chdir(getfixture("tmp_path"))
+    >>> write_results(".", run, {"seed": [7], "error": [0.5]})
+    >>> print_results(
+    ...     "Errors:", ["."], ["error"], lambda rows: [rows[0]["error"]]
+    ... )
+    Errors:
+    | run |    network | corpus | error |
+    | --- | ---------- | ------ | ----- |
+    | .   | cwrnn 1000 |  TIMIT |   0.5 |
+    """
+    table = []
+    for folder, rows in read_runs(folders):
+        network = f"{rows[0]['model']} {rows[0]['size']}"
+        table.append([folder, network, rows[0]["corpus"], *measured(rows)])
+    print(title)
+    print_table(["run", "network", "corpus", *columns], table)
+
+
+def report_program(print_runs, draw=None):
+    """What a recipe's report.py does as a program.
+
+    Arguments
+    ---------
+    print_runs : callable
+        Prints the results of output folders.
+    draw : callable
+        Draws them, given the path of a picture and the folders.
+    """
+    parser = argparse.ArgumentParser(
+        description="Show the results of several runs as one table."
+    )
+    parser.add_argument("folders", nargs="+", help="output folders of the runs")
+    if draw is not None:
+        parser.add_argument("--plot", metavar="FILE", help="picture to draw")
+    args = parser.parse_args()
+    try:
+        print_runs(args.folders)
+        if draw is not None and args.plot:
+            draw(args.plot, args.folders)
+    except ValueError as error:
+        sys.exit(f"Error: {error}")
 
 
 def save_figure(figure, path):

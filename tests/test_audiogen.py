@@ -2,7 +2,6 @@
 
 import doctest
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +10,8 @@ import soundfile
 import speechbrain as sb
 import torch
 from helpers import RECIPES, read_csv, recipe_modules, run_recipe
+
+import speechbrain_cwrnn
 
 RECIPE = RECIPES / "AudioGen"
 MODULES = ("audiogen_prepare", "generator", "report", "train")
@@ -71,6 +72,15 @@ class TestTraining:
         assert [row["target"] for row in rows] == ["slow", "fast"] * 2
         assert [int(row["seed"]) for row in rows] == [1234, 1235, 1236, 1237]
         assert all(row["diverged"] == "0" for row in rows)
+        # A hidden size of 12 is none of the paper's.
+        params = {"cwrnn": 106, "srn": 169, "lstm": 673}[model]
+        assert list(rows[0].items())[:5] == [
+            ("model", model),
+            ("size", str(params)),
+            ("seed", "1234"),
+            ("corpus", "sines.csv"),
+            ("version", speechbrain_cwrnn.__version__),
+        ]
         # Predicting the mean gives 0.5.
         assert min(float(row["nmse"]) for row in rows) < allowed
 
@@ -106,12 +116,42 @@ class TestTraining:
         rows = results(tmp_path / "results" / f"{model}_1000x5" / "1234")
         targets = [f"target{n}" for n in range(1, 6)]
         assert [row["target"] for row in rows] == 5 * targets
+        assert {row["size"] for row in rows} == {"1000"}
+        assert {row["corpus"] for row in rows} == {"tune"}
 
     def test_debugging(self, recipe, tmp_path, sines):
         """It leaves no results, and disturbs none."""
         options = ["--targets", sines, "--output_folder", tmp_path, "--debug"]
         run(recipe, "cwrnn.yaml", *options)
         assert not (tmp_path / "results.csv").exists()
+
+    @pytest.mark.parametrize("model", ["cwrnn", "lstm"])
+    def test_run_options(self, recipe, sines, tmp_path, model):
+        """Mixed precision and clipping have an effect, if a small one."""
+        errors = []
+        for number, flags in enumerate(
+            [
+                [],
+                ["--precision", "bf16"],
+                ["--eval_precision", "bf16"],
+                ["--max_grad_norm", 0.5],
+            ]
+        ):
+            folder = tmp_path / str(number)
+            options = ["--targets", sines, "--output_folder", folder, *flags]
+            run(recipe, f"{model}.yaml", *options, "--number_of_epochs", 9)
+            errors.append(float(results(folder)[0]["nmse"]))
+        assert len(set(errors)) == 4
+        assert errors == pytest.approx([errors[0]] * 4, abs=0.1)
+
+    def test_all_diverge(self, recipe, sines, tmp_path):
+        """Then there is nothing left to train."""
+        options = ["--targets", sines, "--output_folder", tmp_path]
+        options += ["--diverged_mse", 0, "--number_of_epochs", 9]
+        run(recipe, "cwrnn.yaml", *options)
+        assert {row["diverged"] for row in results(tmp_path)} == {"1"}
+        log = (tmp_path / "train_log.txt").read_text()
+        assert [line.split()[1] for line in log.splitlines()] == ["1"]
 
     def test_resumes(self, recipe, sines, tmp_path):
         """A run that was interrupted gives what one without a break gives."""
@@ -166,7 +206,7 @@ class TestTraining:
             net = Ensemble(partial(recipe.generator.Generator, rnn), 3, seed=0)
             sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True)
             brain = recipe.train.GeneratorBrain(
-                {"generator": net}, sgd, {"diverged_mse": 100}
+                {"model": net}, sgd, {"diverged_mse": 100}
             )
             brain.init_optimizers()
             return brain
@@ -178,52 +218,52 @@ class TestTraining:
             alone.fit_batch(batch)
             if step == 4:
                 with torch.no_grad():
-                    brain.modules.generator.module.linear.weight[1] = size
-                frozen = brain.modules.generator.extract(1).state_dict()
+                    brain.modules.model.module.linear.weight[1] = size
+                frozen = brain.modules.model.extract(1).state_dict()
             brain.fit_batch(batch)
-        assert brain.diverged().tolist() == [False, True, False]
+        assert brain.through().tolist() == [False, True, False]
         for n in (0, 2):
-            actual = brain.modules.generator.extract(n).state_dict()
-            expected = alone.modules.generator.extract(n).state_dict()
+            actual = brain.modules.model.extract(n).state_dict()
+            expected = alone.modules.model.extract(n).state_dict()
             for name, value in expected.items():
                 assert torch.equal(actual[name], value), name
-        still = brain.modules.generator.extract(1).state_dict()
+        still = brain.modules.model.extract(1).state_dict()
         for name, value in frozen.items():
             assert torch.equal(still[name], value), name
 
     def test_report_of_diverged_networks(self, recipe, tmp_path, capsys):
         """They are left out of the statistics, and of the pictures."""
         folder = tmp_path
-        manifest = folder / "manifest.json"
-        entry = {"wav": "", "start": 0, "stop": 5, "sample_rate": 8000}
-        manifest.write_text(json.dumps({"a": entry, "b": entry}))
-        nmse = np.array([0.1, np.nan, 0.3, 1e5])
-        diverged = np.array([False, True, False, True])
         waves = np.random.rand(4, 5)
-        recipe.report.write_report(
-            folder, manifest, 7, waves, waves, nmse, nmse, diverged
-        )
+
+        def write(diverged):
+            networks = {
+                "seed": range(7, 11),
+                "target": ["a", "b/c", "a", "b/c"],
+                "nmse": np.array([0.1, np.nan, 0.3, 1e5]),
+                "mse": np.zeros(4),
+                "diverged": diverged,
+            }
+            run = {"model": "lstm", "size": 250, "corpus": "made up"}
+            items = dict.fromkeys(["a", "b/c"], {"sample_rate": 8000})
+            recipe.report.write_report(
+                folder, run, items, networks, waves, waves
+            )
+            return capsys.readouterr().out
+
+        printed = write([0, 1, 0, 1])
         assert [row["diverged"] for row in results(folder)] == list("0101")
         assert (folder / "generated_a.wav").exists()
-        assert not (folder / "generated_b.wav").exists()
-        printed = capsys.readouterr().out
+        assert (folder / "target_b_c.wav").exists()
+        assert not (folder / "generated_b_c.wav").exists()
         assert "| a      |        2 |        0 | 0.2000 | 0.1414 |" in printed
-        assert "| b      |        2 |        2 |      - |" in printed
+        assert "| b/c    |        2 |        2 |      - |" in printed
         assert "| all    |        4 |        2 | 0.2000 |" in printed
-        all_of_them = np.ones(4, dtype=bool)
-        recipe.report.write_report(
-            folder, manifest, 7, waves, waves, nmse, nmse, all_of_them
-        )
-        printed = capsys.readouterr().out
-        assert "| all    |        4 |        4 |    - |" in printed
-        recipe.report.write_report(
-            folder, manifest, 7, waves, waves, nmse, nmse, diverged
-        )
-        capsys.readouterr()
-        folder.rename(folder.parent / "lstm_250")
-        recipe.report.print_runs([folder.parent / "lstm_250"])
-        (row,) = capsys.readouterr().out.splitlines()[2:]
-        assert row.startswith("| lstm_250 |        4 |        2 | 0.2000 |")
+        assert "| all    |        4 |        4 |    - |" in write([1, 1, 1, 1])
+        write([0, 1, 0, 1])
+        recipe.report.print_runs([folder])
+        (row,) = capsys.readouterr().out.splitlines()[3:]
+        assert row.startswith(f"| {folder} | lstm 250 | made up |        4 | ")
         assert row.endswith("| 0.0495 [0.036, 0.066] |")
 
     def test_protocol_of_the_paper(self, recipe):
@@ -240,7 +280,7 @@ class TestTraining:
                 with open(RECIPE / "hparams" / f"{model}.yaml") as file:
                     hparams = load_hyperpyyaml(file, {"num_params": params})
                 assert hparams["hidden_size"] == size
-                net = hparams["generator"]()
+                net = hparams["model"]()
                 count = sum(p.numel() for p in net.parameters())
                 periods = size if model == "cwrnn" else 0
                 assert abs(count + periods - params) < 0.06 * params
@@ -260,7 +300,7 @@ class TestTraining:
 
     def test_loss_is_half_the_sum(self, recipe):
         """Not the mean: the learning rates of the paper are for the sum."""
-        brain = recipe.train.GeneratorBrain({"generator": torch.nn.Module()})
+        brain = recipe.train.GeneratorBrain({"model": torch.nn.Module()})
         batch = SimpleNamespace(
             target=SimpleNamespace(data=torch.tensor([[1.0, -1.0, 0.0]]))
         )
@@ -278,10 +318,11 @@ class TestTargets:
 
     def excerpts(self, recipe, tmp_path, **options):
         """The targets of the data set, by name."""
-        manifest = recipe.audiogen_prepare.prepare_audiogen(
-            tmp_path / "save", **options
-        )
-        dataset = recipe.train.dataio_prep(manifest)
+        manifest = tmp_path / "save" / "manifest.json"
+        prepare = recipe.audiogen_prepare.prepare_audiogen
+        prepare(manifest, manifest.parent, **options)
+        targets = recipe.audiogen_prepare.read_targets(manifest)
+        dataset = recipe.train.dataio_prep(targets)
         return {item["id"]: item["target"] for item in dataset}
 
     def test_tune(self, recipe, tmp_path):
@@ -326,6 +367,75 @@ class TestTargets:
         np.testing.assert_allclose(targets["fast"], expected, atol=1e-5)
 
 
+class TestOwnData:
+    """A manifest that the user has written."""
+
+    @pytest.fixture
+    def write(self, tmp_path):
+        """Writes one, of recordings in two channels with a silent start."""
+
+        def write(**entries):
+            for name in entries:
+                samples = np.random.default_rng(0).uniform(-0.5, 0.5, (90, 2))
+                samples[:10] = 0
+                soundfile.write(tmp_path / f"{name}.wav", samples, 8000)
+                entries[name] = {
+                    "wav": str(tmp_path / f"{name}.wav"),
+                    **entries[name],
+                }
+            path = tmp_path / "kitchen" / "mine.json"
+            path.parent.mkdir()
+            path.write_text(json.dumps(entries))
+            return path
+
+        return write
+
+    def test_trained(self, recipe, tmp_path, write):
+        """It is what the networks learn, is kept, and is called by its name."""
+        path = write(a={"start": 0, "stop": 90}, b={})
+        before = path.read_bytes()
+        options = ["--train_annotation", path, "--skip_prep", True]
+        options += ["--output_folder", tmp_path / "out", "--num_seeds", 1]
+        run(recipe, "cwrnn.yaml", *options, "--number_of_epochs", 1)
+        rows = results(tmp_path / "out")
+        assert [row["target"] for row in rows] == ["a", "b"]
+        assert {row["corpus"] for row in rows} == {"kitchen/mine.json"}
+        assert soundfile.info(tmp_path / "out" / "target_b.wav").frames == 90
+        assert path.read_bytes() == before
+        assert list(path.parent.iterdir()) == [path]
+        assert not (tmp_path / "out" / "save" / "targets").exists()
+
+    def test_kept(self, recipe, tmp_path, write):
+        """Even where the recipe is asked to prepare data."""
+        path = write(a={})
+        before = path.read_bytes()
+        options = ["--train_annotation", path]
+        options += ["--output_folder", tmp_path / "out"]
+        with pytest.raises(ValueError, match=f"^{path} describes other tar"):
+            run(recipe, "cwrnn.yaml", *options)
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        "entry, message",
+        [
+            ({"stop": 89}, "b, start=0, stop=89: expected as many samples as"),
+            ({"start": 5, "stop": 91}, "b, start=5, stop=91: expected samples"),
+            ({"wav": "none.wav"}, "b, wav=none.wav: expected audio"),
+        ],
+    )
+    def test_refused(self, recipe, write, entry, message):
+        """Before training."""
+        path = write(a={}, b=entry)
+        with pytest.raises(ValueError, match=f"^{path}, entry {message}"):
+            recipe.audiogen_prepare.read_targets(path)
+
+    def test_silence(self, recipe, write):
+        """No error relative to it is defined."""
+        path = write(a={"stop": 10})
+        with pytest.raises(ValueError, match=f"^{path}, entry a: expected sou"):
+            recipe.audiogen_prepare.read_targets(path)
+
+
 class TestBadInput:
     """One clear sentence, and nothing half-written."""
 
@@ -336,7 +446,9 @@ class TestBadInput:
         def check(message, **options):
             folder = tmp_path / "out" / "save"
             with pytest.raises(ValueError, match=message):
-                recipe.audiogen_prepare.prepare_audiogen(folder, **options)
+                recipe.audiogen_prepare.prepare_audiogen(
+                    folder / "manifest.json", folder, **options
+                )
             assert not folder.parent.exists()
 
         return check
@@ -405,19 +517,27 @@ class TestBadInput:
         (tmp_path / "file").touch()
         folder = tmp_path / "file" / "out"
         with pytest.raises(ValueError, match=f"output_folder={folder}: exp"):
-            recipe.audiogen_prepare.prepare_audiogen(folder / "save")
+            recipe.audiogen_prepare.prepare_audiogen(
+                folder / "manifest.json", folder / "save"
+            )
         with pytest.raises(ValueError, match="^output_folder: expected a fol"):
             run(recipe, "cwrnn.yaml", "--output_folder", folder)
 
-    def test_other_targets(self, recipe, tmp_path, sines):
-        """Networks in a folder do not go on with targets not their own."""
+    @pytest.mark.parametrize("text", ["{}", "not JSON"])
+    def test_other_targets(self, recipe, tmp_path, sines, text):
+        """A manifest of other targets is kept, whoever has written it."""
         prepare = recipe.audiogen_prepare.prepare_audiogen
-        manifest = prepare(tmp_path / "save")
-        before = Path(manifest).read_bytes()
-        with pytest.raises(ValueError, match="networks for other targets"):
-            prepare(tmp_path / "save", targets=str(sines))
-        assert Path(manifest).read_bytes() == before
-        assert prepare(tmp_path / "save") == manifest
+        manifest = tmp_path / "save" / "manifest.json"
+        assert prepare(manifest, tmp_path / "save") == "tune"
+        before = manifest.read_bytes()
+        with pytest.raises(ValueError, match="other targets, and is kept"):
+            prepare(manifest, tmp_path / "save", targets=str(sines))
+        assert manifest.read_bytes() == before
+        assert prepare(manifest, tmp_path / "save") == "tune"
+        manifest.write_text(text)
+        with pytest.raises(ValueError, match="other targets, and is kept"):
+            prepare(manifest, tmp_path / "save")
+        assert manifest.read_text() == text
 
     @pytest.mark.parametrize("option", ["hidden_size", "num_seeds", "seed"])
     def test_other_options(self, recipe, tmp_path, sines, option):
@@ -443,3 +563,10 @@ class TestBadInput:
         folder = ["--output_folder", tmp_path / "out"]
         with pytest.raises(ValueError, match=message):
             run(recipe, "cwrnn.yaml", *options, *folder)
+
+    def test_run_options(self, recipe, tmp_path):
+        """Those of SpeechBrain, before anything is written."""
+        options = ["--output_folder", tmp_path / "out", "--compile"]
+        with pytest.raises(ValueError, match="compile=True: expected False"):
+            run(recipe, "cwrnn.yaml", *options)
+        assert not list(tmp_path.rglob("*.json"))

@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import RECIPES, read_csv, recipe_modules, run_recipe
 
-from speechbrain_cwrnn.phonemes import map_phonemes
+from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 
 RECIPE = RECIPES / "TIMIT" / "ASR" / "CTC"
 SENTENCES = 2
@@ -87,6 +88,14 @@ def test_learns_by_heart(recipe, few, tmp_path, capsys, name):
     assert float(row["valid"]) == pytest.approx(min(errors), abs=0.01)
     assert len(errors) == 60
     assert (row["model"], row["corpus"]) == (name, "synthetic speech")
+    assert (row["seed"], row["version"]) == ("1986", __version__)
+    written = torch.load(folder / "pretrained" / "model.ckpt")
+    parameters = sum(
+        value.numel()
+        for key, value in written.items()
+        if "weight" in key or "bias" in key
+    )
+    assert int(row["size"]) == parameters
     assert row["error"] == ("WER" if name == "cwrnn_bpe" else "PER")
     printed = capsys.readouterr().out
     assert f"| {name}" in printed and "synthetic speech" in printed
@@ -264,6 +273,101 @@ def test_recurrent_layer_is_the_difference():
         assert len(new) == 3
         assert new[1] == f"model_name: {name}"
         assert new[2] == f"rnn_class: !name:speechbrain.nnet.RNN.{kind}"
+
+
+class TestOwnData:
+    """Manifests that the user has written."""
+
+    @pytest.fixture
+    def run_own(self, recipe, few, tmp_path):
+        """Runs the recipe on some entries, of two sentences of TIMIT."""
+        wavs = sorted(few.glob("TRAIN/DR2/*/*.WAV"))
+
+        def run_own(*entries, name="cwrnn.yaml", **options):
+            entries = {
+                f"{n}": {"wav": str(wav), "duration": 2 - n, **entry}
+                for n, (wav, entry) in enumerate(zip(wavs, entries))
+            }
+            folder = tmp_path / "kitchen"
+            folder.mkdir()
+            for split in ("train", "valid", "test"):
+                path = folder / f"{split}.json"
+                path.write_text(json.dumps(entries))
+                options[f"{split}_annotation"] = path
+            before = [path.read_bytes() for path in folder.iterdir()]
+            out = tmp_path / "out"
+            options = {"skip_prep": True, "number_of_epochs": 1, **options}
+            hparams = RECIPE / "hparams" / name
+            try:
+                run_recipe(recipe, hparams, *flags("null", out, **options))
+            finally:
+                assert [p.read_bytes() for p in folder.iterdir()] == before
+            return read_csv(out / "results.csv")
+
+        return run_own
+
+    def test_trained(self, run_own, tmp_path):
+        """Nothing is prepared, and it is called by its own name."""
+        (row,) = run_own({"phn": "sil ae sil"}, {"phn": "sil", "stop": 9000})
+        assert row["corpus"] == "kitchen/train.json"
+        assert not list((tmp_path / "out").rglob("*.json"))
+        assert not (tmp_path / "out" / "synthetic_TIMIT").exists()
+
+    def test_start_and_stop(self, recipe, few):
+        """Where they are given, the audio is cut."""
+        wav = str(min(few.glob("TRAIN/DR2/*/*.WAV")))
+        entry = {"wav": wav, "start": 500, "stop": 9000, "duration": 0.5}
+        dataset, *_ = recipe.train.dataio_prep(
+            {"target": "phn", "sorting": "ascending"},
+            PhonemeTokenizer(39),
+            [{"a": {**entry, "phn": "sil"}}],
+        )
+        assert len(dataset[0]["sig"]) == 8500
+
+    def test_words(self, run_own, tmp_path):
+        """They need no phonemes, and a user's tokenizer is kept."""
+        kept = tmp_path / "mine"
+        kept.mkdir()
+        (kept / "notes.txt").write_text("kept")
+        entries = [{"wrd": "she had your dark suit"}, {"wrd": "in greasy wash"}]
+        options = {"output_neurons": 20, "tokenizer_folder": kept}
+        (row,) = run_own(*entries, name="cwrnn_bpe.yaml", **options)
+        assert row["error"] == "WER"
+        assert (kept / "notes.txt").read_text() == "kept"
+
+    @pytest.mark.parametrize(
+        "entry, message",
+        [
+            ({}, "entry 1: expected the key phn"),
+            ({"phn": "sil xx"}, "entry 1, phn: expected some of aa .*got xx"),
+            (
+                {"phn": "sil", "wav": "x.wav"},
+                "entry 1, wav=x.wav: exp",
+            ),
+            ({"phn": "sil", "stop": -1}, "entry 1, start=0, stop=-1: expected"),
+        ],
+    )
+    def test_refused(self, run_own, tmp_path, entry, message):
+        """Before training, in one sentence."""
+        path = tmp_path / "kitchen" / "train.json"
+        with pytest.raises(ValueError, match=f"^{path}, {message}"):
+            run_own({"phn": "sil"}, entry)
+        assert not (tmp_path / "out" / "train_log.txt").exists()
+
+
+def test_without_augmentation(recipe, few, tmp_path):
+    """As in SpeechBrain's recipes, a YAML file need not have any."""
+    text = (RECIPE / "hparams" / "cwrnn.yaml").read_text()
+    text, count = re.subn(
+        r"^wav_augment:.*?(?=^\w)", "", text, flags=re.DOTALL | re.MULTILINE
+    )
+    assert count == 1
+    hparams = tmp_path / "mine.yaml"
+    hparams.write_text(text)
+    options = flags(few, tmp_path / "out", number_of_epochs=1)
+    place = options.index("--wav_augment")
+    run_recipe(recipe, hparams, *options[:place], *options[place + 2 :])
+    assert (tmp_path / "out" / "pretrained" / "model.ckpt").exists()
 
 
 class TestBadInput:

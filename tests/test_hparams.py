@@ -5,11 +5,13 @@ from functools import partial
 
 import pytest
 from hyperpyyaml import resolve_references
+from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_cwrnn.hparams import (
+    check_num_seeds,
     load_hparams,
     look_up,
-    refuse_other_options,
+    resumes,
 )
 
 
@@ -35,6 +37,10 @@ log: !ref <output_folder>/log.txt
     def check(self, tmp_path):
         """Whether a YAML file and options are taken after others."""
 
+        checkpointer = Checkpointer(tmp_path / "save")
+        checkpointer.save_checkpoint()
+        hparams = {"output_folder": tmp_path, "checkpointer": checkpointer}
+
         def check(overrides="", train=self.TRAIN, before="", may_differ=()):
             path = tmp_path / "train.yaml"
             path.write_text(self.TRAIN)
@@ -42,7 +48,7 @@ log: !ref <output_folder>/log.txt
                 resolved = resolve_references(file, before).getvalue()
             (tmp_path / "hyperparams.yaml").write_text(f"# made\n{resolved}")
             path.write_text(train)
-            refuse_other_options(path, overrides, tmp_path, may_differ)
+            assert resumes(path, overrides, hparams, may_differ)
 
         return check
 
@@ -82,9 +88,13 @@ log: !ref <output_folder>/log.txt
             check(**options)
 
     def test_lost(self, tmp_path):
-        """Without the old options, nobody knows."""
+        """Without the old options, nobody knows; without a run, they are."""
+        checkpointer = Checkpointer(tmp_path / "save")
+        hparams = {"output_folder": tmp_path, "checkpointer": checkpointer}
+        assert not resumes(tmp_path / "train.yaml", "", hparams, [])
+        checkpointer.save_checkpoint()
         with pytest.raises(ValueError, match=f"^{tmp_path} .* without its hyp"):
-            refuse_other_options(tmp_path / "train.yaml", "", tmp_path, [])
+            resumes(tmp_path / "train.yaml", "", hparams, [])
 
 
 class TestOverrides:
@@ -134,3 +144,11 @@ def test_unknown_size():
     """It names the sizes that there are."""
     with pytest.raises(ValueError, match=r"num_params=7: .* \[100, 250\]"):
         look_up({250: 19, 100: 11}, 7)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "two", None])
+def test_no_number_of_seeds(number):
+    """It names what was given."""
+    check_num_seeds(1)
+    with pytest.raises(ValueError, match=f"^num_seeds={number}: expected at "):
+        check_num_seeds(number)

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from speechbrain_cwrnn.report import save_figure, summarize, whole_file
+from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.report import (
+    print_results,
+    read_results,
+    report_program,
+    save_figure,
+    summarize,
+    whole_file,
+    write_results,
+)
 
 
 class TestWholeFile:
@@ -29,6 +38,107 @@ class TestWholeFile:
         save_figure(figure, tmp_path / "picture")
         assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
         assert not plt.fignum_exists(figure.number)
+
+
+class TestResults:
+    """The results.csv of a run, and the table of several."""
+
+    @pytest.fixture
+    def write(self, tmp_path):
+        """Writes one of two networks, and returns its folder."""
+
+        def write(name, **run):
+            run = {"model": "cwrnn", "size": 9, "corpus": "made up", **run}
+            folder = tmp_path / name
+            folder.mkdir(parents=True)
+            networks = {"error": [0.5, "x, y"], "seed": [3, 4]}
+            write_results(folder, run, networks)
+            return folder
+
+        return write
+
+    def test_columns(self, write):
+        """Who, on what, with which version, and then what was measured."""
+        rows = read_results(write("a", kind="PER"))
+        assert [list(row.items()) for row in rows] == [
+            [
+                ("model", "cwrnn"),
+                ("size", "9"),
+                ("seed", seed),
+                ("corpus", "made up"),
+                ("version", __version__),
+                ("kind", "PER"),
+                ("error", error),
+            ]
+            for seed, error in (("3", "0.5"), ("4", "x, y"))
+        ]
+
+    def test_order(self, write, capsys):
+        """By the size, as a number, and then the model."""
+        folders = [
+            write("a", size=10000),
+            write("b"),
+            write("c", size=500, model="srn"),
+            write("d", size=500),
+        ]
+        print_results(
+            "Errors:", folders, ["error"], lambda rows: [rows[1]["error"]]
+        )
+        title, *lines = capsys.readouterr().out.splitlines()
+        assert title == "Errors:"
+        cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
+        assert cells[0] == ["run", "network", "corpus", "error"]
+        assert cells[2] == [str(folders[1]), "cwrnn 9", "made up", "x, y"]
+        networks = [row[1] for row in cells[2:]]
+        assert networks == ["cwrnn 9", "cwrnn 500", "srn 500", "cwrnn 10000"]
+
+    def test_refused(self, tmp_path):
+        """What is no run, or is one of something else, in one sentence."""
+        with pytest.raises(ValueError, match=f"^{tmp_path}: .*is no results.c"):
+            read_results(tmp_path)
+        for text in ("", "model,size\n", "seed,error\n1,2\n"):
+            (tmp_path / "results.csv").write_text(text)
+            with pytest.raises(ValueError, match="expected the columns mod"):
+                read_results(tmp_path)
+
+
+class TestProgram:
+    """The report.py of a recipe."""
+
+    @pytest.fixture
+    def run(self, monkeypatch):
+        """Runs it, and returns what it was asked to do."""
+
+        def run(*arguments, draw=True):
+            done = []
+
+            def show(folders):
+                if "none" in folders:
+                    raise ValueError("none: expected a run.")
+                done.append(("show", folders))
+
+            def plot(path, folders):
+                done.append((path, folders))
+
+            monkeypatch.setattr("sys.argv", ["report.py", *arguments])
+            report_program(show, plot if draw else None)
+            return done
+
+        return run
+
+    def test_asked_for(self, run):
+        """A table, and a picture where there is one."""
+        assert run("a", "b") == [("show", ["a", "b"])]
+        assert run("a", draw=False) == [("show", ["a"])]
+        assert run("a", "--plot", "p.png")[1] == ("p.png", ["a"])
+
+    def test_refused(self, run, capsys):
+        """One sentence, and no traceback."""
+        with pytest.raises(SystemExit, match="^Error: none: expected a run.$"):
+            run("none")
+        for arguments in ((), ("a", "--plot", "p.png")):
+            with pytest.raises(SystemExit):
+                run(*arguments, draw=False)
 
 
 @pytest.mark.filterwarnings("error")

@@ -11,7 +11,7 @@ import torch
 from helpers import RECIPES, read_csv, recipe_modules, run_recipe
 from hyperpyyaml import load_hyperpyyaml
 
-from speechbrain_cwrnn import ClockworkRNN, Ensemble
+from speechbrain_cwrnn import ClockworkRNN, Ensemble, __version__
 from speechbrain_cwrnn.peephole import PeepholeLSTM
 
 RECIPE = RECIPES / "TIMIT" / "WordClassification"
@@ -69,6 +69,8 @@ class TestTraining:
             assert row["diverged"] == "0"
             assert (row["model"], row["words"]) == (model, "4")
             assert row["corpus"] == "synthetic speech"
+            assert (row["num_train"], row["num_test"]) == ("5", "2")
+            assert (row["size"], row["version"]) == ("2500", __version__)
         # Eight examples each are in the test.
         wrong = sum(8 * float(row["test_error"]) for row in rows)
         confusions = read_csv(tmp_path / "confusions.csv")
@@ -150,7 +152,7 @@ class TestTraining:
         """A size that is not the paper's has its own number of parameters."""
         (row,) = run(tmp_path, model="srn", hidden_size=7, number_of_epochs=1)
         # 7 x (13 + 7 + 1) in the layer, (7 + 1) x 4 in the output.
-        assert row["num_params"] == "179"
+        assert row["size"] == "179"
 
     def test_seeds(self, run, tmp_path):
         """A network depends on its own seed, and stops by its own error."""
@@ -180,6 +182,22 @@ class TestTraining:
         before = run(tmp_path, number_of_epochs=1)
         assert run(tmp_path, "--test_only", number_of_epochs=3) == before
 
+    def test_run_options(self, run, tmp_path):
+        """Mixed precision and clipping have an effect, if a small one."""
+        losses = []
+        for number, flags in enumerate(
+            [
+                [],
+                ["--precision", "bf16"],
+                ["--eval_precision", "bf16"],
+                ["--max_grad_norm", 0.5],
+            ]
+        ):
+            (row,) = run(tmp_path / str(number), *flags, number_of_epochs=1)
+            losses.append(float(row["train_loss"]))
+        assert len(set(losses)) == 4
+        assert losses == pytest.approx([losses[0]] * 4, abs=0.2)
+
     def test_divergence(self, run, tmp_path, capsys):
         """It is counted, and leaves a table and an empty box plot."""
         rows = run(tmp_path, lr=1e38, num_seeds=2, number_of_epochs=12)
@@ -193,6 +211,121 @@ class TestTraining:
         assert not (tmp_path / "pretrained").exists()
         printed = capsys.readouterr().out
         assert "|        2 |        2 |    - |" in printed
+
+
+class TestOwnData:
+    """Manifests that the user has written."""
+
+    @pytest.fixture
+    def write(self, tmp_path):
+        """Writes one, of sounds of a quarter of a second each."""
+
+        def write(split, *entries, rate=16000):
+            folder = tmp_path / "kitchen"
+            folder.mkdir(exist_ok=True)
+            manifest = {}
+            for n, entry in enumerate(entries):
+                wav = f"{split}{n}.wav"
+                samples = np.random.default_rng(n).normal(size=rate // 4)
+                soundfile.write(folder / wav, samples / 10, rate)
+                manifest[str(n)] = {"wav": f"{{data_root}}/{wav}", **entry}
+            path = folder / f"{split}.json"
+            path.write_text(json.dumps(manifest))
+            return path
+
+        return write
+
+    @pytest.fixture
+    def run_own(self, run, tmp_path, write):
+        """Runs the recipe on manifests of some words."""
+
+        def run_own(train, test, rate=16000, **options):
+            paths = [
+                write("train", *train, rate=rate),
+                write("test", *test, rate=rate),
+            ]
+            before = [path.read_bytes() for path in paths]
+            files = sorted(paths[0].parent.iterdir())
+            try:
+                return run(
+                    tmp_path / "out",
+                    data_folder=paths[0].parent,
+                    train_annotation=paths[0],
+                    test_annotation=paths[1],
+                    skip_prep=True,
+                    number_of_epochs=1,
+                    **options,
+                )
+            finally:
+                assert [path.read_bytes() for path in paths] == before
+                assert sorted(paths[0].parent.iterdir()) == files
+
+        return run_own
+
+    TRAIN = (
+        {"word": "Salt"},
+        {"word": "tea", "start": 1000},
+        {"word": "Salt", "start": 0, "stop": 1900},
+    )
+
+    def test_trained(self, run_own, tmp_path, capsys):
+        """Its words are learnt, and it is called by its own name."""
+        from speechbrain.inference import EncoderClassifier
+
+        (row,) = run_own(self.TRAIN, [{"word": "tea", "stop": 900}])
+        assert (row["corpus"], row["words"]) == ("kitchen/train.json", "2")
+        assert (row["num_train"], row["num_test"]) == ("1.5", "0.5")
+        assert "| Salt, tea |" in capsys.readouterr().out
+        classifier = EncoderClassifier.from_hparams(
+            str(tmp_path / "out" / "pretrained"),
+            savedir=str(tmp_path / "saved"),
+        )
+        wav = tmp_path / "kitchen" / "train0.wav"
+        *_, (word,) = classifier.classify_file(str(wav))
+        assert word in ("Salt", "tea")
+
+    def test_groups(self, recipe, write):
+        """They are those of `words`, where the words are the same."""
+        hparams = {
+            "train_annotation": write("train", {"word": "b"}, {"word": "a"}),
+            "test_annotation": write("test", {"word": "b"}),
+            "words": [["b"], ["a"]],
+            "sample_rate": 16000,
+        }
+        hparams["data_folder"] = hparams["train_annotation"].parent
+        train, test, groups = recipe.train.read_words(hparams)
+        assert groups == [["b"], ["a"]]
+        assert (train["0"]["start"], train["0"]["stop"]) == (0, 4000)
+        hparams["words"] = [["b", "c"], ["a"]]
+        assert recipe.train.read_words(hparams)[2] == [["a", "b"]]
+
+    def test_sample_rate(self, run_own, tmp_path):
+        """That of the features is that of the audio."""
+        run_own(self.TRAIN, [{"word": "tea"}], rate=8000, sample_rate=8000)
+        written = tmp_path / "out" / "pretrained" / "hyperparams.yaml"
+        assert "sample_rate: 8000" in written.read_text().splitlines()
+
+    @pytest.mark.parametrize(
+        "train, test, options, message",
+        [
+            ([{}], TRAIN, {}, "train.json, entry 0: expected the key word"),
+            (TRAIN, [{"word": "oil"}], {}, "test.json, entry 0, word=oil: exp"),
+            (TRAIN[:1], TRAIN, {}, "train.json: expected at least two words"),
+            (TRAIN, TRAIN, {"rate": 8000}, "expected one channel at 16000 Hz"),
+        ],
+    )
+    def test_refused(self, run_own, tmp_path, train, test, options, message):
+        """Before training, in one sentence."""
+        with pytest.raises(ValueError, match=message):
+            run_own(train, test, **options)
+        assert not (tmp_path / "out" / "train_log.txt").exists()
+
+    def test_missing(self, run, tmp_path):
+        """With --skip_prep alone, there is nothing to learn from."""
+        path = tmp_path / "save" / "train.json"
+        with pytest.raises(ValueError, match=f"^{path}: expected a manifest"):
+            run(tmp_path, skip_prep=True)
+        assert not (tmp_path / "synthetic_TIMIT").exists()
 
 
 class TestProtocol:
@@ -225,14 +358,14 @@ class TestProtocol:
         ):
             hparams = self.load(model, num_params=params)
             assert hparams["hidden_size"] == hidden
-            net = hparams["network"](num_words=25)
+            net = hparams["model"](num_words=25)
             assert sum(p.numel() for p in net.parameters()) == count
 
     @pytest.mark.parametrize("model", MODELS)
     def test_hyperparameters(self, recipe, model):
         """Learning rate, momentum, initial weights, noise, words."""
         hparams = self.load(model)
-        net = hparams["network"](num_words=25)
+        net = hparams["model"](num_words=25)
         for name, value in net.named_parameters():
             if value.numel() > 500:
                 assert value.detach().std() == pytest.approx(0.1, rel=0.1), name
@@ -267,7 +400,9 @@ class TestProtocol:
         run(tmp_path, number_of_epochs=1)
         hparams = self.load("cwrnn", output_folder=str(tmp_path), words=WORDS)
         hparams["words"] = [["making", "walking"], ["subway", "freeway"]]
-        train, test = recipe.train.dataio_prep(hparams)
+        *manifests, groups = recipe.train.read_words(hparams)
+        words = sum(groups, [])
+        train, test = recipe.train.dataio_prep(hparams, *manifests, words)
         frames = torch.cat([item["feats"] for item in train])
         assert frames.shape[1] == 13
         assert frames.mean(0).abs().max() < 1e-4
@@ -291,7 +426,7 @@ class TestBrain:
         networks = Ensemble(net, num_networks, seed=0)
         sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True)
         brain = recipe.train.WordBrain(
-            {"networks": networks}, sgd, {"noise_std": noise_std}
+            {"model": networks}, sgd, {"noise_std": noise_std}
         )
         brain.init_optimizers()
         brain.seeds = range(num_networks)
@@ -309,8 +444,8 @@ class TestBrain:
         brain, batch = self.make(recipe, num_networks=2)
         stage = recipe.train.sb.Stage
         seen = []
-        brain.modules.networks.forward = lambda feats, *args, **options: (
-            seen.append(feats)
+        brain.modules.model.forward = lambda feats, *args, **options: (
+            seen.append(feats) or feats
         )
         for epoch, when in ((1, stage.TRAIN), (2, stage.TRAIN)) * 2:
             brain.on_stage_start(when, epoch)
@@ -332,7 +467,7 @@ class TestBrain:
         predictions = brain.compute_forward(batch, stage)
         losses = brain.compute_objectives(predictions, batch, stage)
         for n in range(3):
-            net = brain.modules.networks.extract(n)
+            net = brain.modules.model.extract(n)
             expected = 0
             for index, (T, word) in enumerate(((9, 3), (5, 1))):
                 x = batch.feats.data[index : index + 1, :T]
@@ -390,9 +525,7 @@ class TestEarlyStopping:
 class TestReport:
     """Tables and pictures of several runs."""
 
-    def write(
-        self, recipe, folder, model, num_params, errors, words=25, num_test=2
-    ):
+    def write(self, recipe, folder, model, size, errors, words=25, num_test=2):
         """Results of a run with some errors, in twentieths.
 
         What is no number has diverged.
@@ -407,27 +540,33 @@ class TestReport:
             network[:wrong] = [words - 1, 2, *[1] * (wrong - 2)]
         recipe.report.write_report(
             folder,
-            model=model,
-            num_params=num_params,
-            corpus="made up",
+            {
+                "model": model,
+                "size": size,
+                "corpus": "made up",
+                "words": words,
+                "num_train": 5,
+                "num_test": num_test,
+            },
+            {
+                "seed": range(len(errors)),
+                "epochs": np.where(diverged, 100, 9),
+                "train_loss": np.where(diverged, np.nan, 0.5),
+                "train_error": np.where(diverged, 1, 0.25),
+                "test_error": errors / 20,
+                "diverged": diverged.astype(int),
+            },
             word_groups=[list(map(str, group)) for group in groups],
-            seeds=range(len(errors)),
-            num_train=5,
-            num_test=num_test,
-            epochs=np.where(diverged, 100, 9),
-            train_losses=np.where(diverged, np.nan, 0.5),
-            train_errors=np.where(diverged, 1, 0.25),
-            test_errors=errors / 20,
-            words_heard=[0] * 20,
-            words_predicted=predicted,
+            heard=[0] * 20,
+            predicted=predicted,
         )
-        return folder / "results.csv"
+        return folder
 
     def test_table(self, recipe, tmp_path, capsys):
         """One row per run, with the paper's numbers for its 25 words."""
         nan = np.nan
         errors = [4, 6, 8, nan, nan, nan, nan]
-        files = [
+        runs = [
             self.write(recipe, tmp_path / "a", "lstm", 2500, errors),
             self.write(recipe, tmp_path / "b", "cwrnn", 2500, [5]),
             self.write(recipe, tmp_path / "c", "srn", 500, [5], words=15),
@@ -438,7 +577,7 @@ class TestReport:
         printed = capsys.readouterr().out
         assert " | w0 for w1 (12); w0 for w2 (3) |" in printed
         assert "| w0, w1, w2, w3, w4      |      25.0 |        5.0 |" in printed
-        recipe.report.print_runs(files)
+        recipe.report.print_runs(runs)
         table = capsys.readouterr().out.splitlines()[3:]
         cells = [[c.strip() for c in line.split("|")[1:-1]] for line in table]
         # Of the statistics only the number, the diverged and the mean.
@@ -459,7 +598,7 @@ class TestReport:
 
     def test_boxes(self, recipe, tmp_path, monkeypatch):
         """Ours and the paper's, side by side."""
-        files = [
+        runs = [
             self.write(recipe, tmp_path / "a", "lstm", 2500, [4, 6, 8]),
             self.write(recipe, tmp_path / "b", "cwrnn", 500, [5], words=10),
             self.write(recipe, tmp_path / "c", "srn", 500, [np.nan], words=10),
@@ -470,7 +609,7 @@ class TestReport:
             "save_figure",
             lambda figure, path: drawn.update(axes=figure.axes[0], path=path),
         )
-        recipe.report.draw_errors("errors.png", files)
+        recipe.report.draw_errors("errors.png", runs)
         labels = [text.get_text() for text in drawn["axes"].get_xticklabels()]
         lost = "srn\n500\nall\ndiverged"
         assert labels == ["cwrnn\n500", lost, "lstm\n2500", "the\npaper"]
@@ -501,6 +640,12 @@ class TestBadInput:
         """What was given, and what was expected."""
         with pytest.raises(ValueError, match=message):
             run(tmp_path, **options)
+        assert not list(tmp_path.rglob("*.json"))
+
+    def test_run_options(self, run, tmp_path):
+        """Those of SpeechBrain, before anything is written."""
+        with pytest.raises(ValueError, match="jit=True: expected False"):
+            run(tmp_path, "--jit")
         assert not list(tmp_path.rglob("*.json"))
 
     def test_other_options_in_the_folder(self, run, tmp_path):

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from speechbrain_cwrnn.manifest import read_manifest
 from speechbrain_cwrnn.report import whole_file
 
 
 def prepare_audiogen(
+    save_json,
     save_folder,
     audio=None,
     targets=None,
@@ -32,8 +34,10 @@ def prepare_audiogen(
 
     Arguments
     ---------
+    save_json : str
+        The manifest.
     save_folder : str
-        Folder for manifest.json.
+        Folder for the audio.
     audio : str
         A recording, in any format and at any rate that soundfile reads.
     targets : str
@@ -51,7 +55,7 @@ def prepare_audiogen(
     Returns
     -------
     str
-        Path of the manifest.
+        What to call the targets in reports.
     """
     if audio is not None and targets is not None:
         raise ValueError(
@@ -83,29 +87,58 @@ def prepare_audiogen(
             )
         }
 
-    manifest_file = save_folder / "manifest.json"
-    if manifest_file.exists():
-        with open(manifest_file, encoding="utf-8") as file:
-            if json.load(file) != manifest:
-                raise ValueError(
-                    f"{save_folder} holds networks for other targets: "
-                    f"expected another --output_folder, or none there."
-                )
+    save_json = Path(save_json)
+    if save_json.exists() and not holds(save_json, manifest):
+        raise ValueError(
+            f"{save_json} describes other targets, and is kept: expected "
+            f"another --output_folder, or --skip_prep True for those targets."
+        )
     try:
         for path, (samples, rate) in made.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as temporary:
                 soundfile.write(temporary, samples, rate, subtype="FLOAT")
-        save_folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(manifest_file) as temporary:
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(manifest, file, indent=2)
+        if not save_json.exists():
+            save_json.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(save_json) as temporary:
+                with open(temporary, "w", encoding="utf-8") as file:
+                    json.dump(manifest, file, indent=2)
     except OSError as error:
         raise ValueError(
             f"output_folder={save_folder.parent}: expected a folder that can "
             f"be written ({error})."
         ) from error
-    return str(manifest_file)
+    return Path(audio or targets or "tune").name
+
+
+def holds(path, content):
+    """Whether this is what a JSON file has in it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) == content
+    except ValueError:
+        return False
+
+
+def read_targets(path):
+    """The entries of a manifest: excerpts of one length, none of it silent."""
+    entries = read_manifest(path, ["wav"])
+    first, *_ = entries.values()
+    for name, item in entries.items():
+        start, stop = item["start"], item["stop"]
+        if stop - start != first["stop"] - first["start"]:
+            raise ValueError(
+                f"{path}, entry {name}, start={start}, stop={stop}: expected "
+                f"as many samples as in the first entry."
+            )
+        samples, _ = soundfile.read(
+            item["wav"], start=start, stop=stop, always_2d=True
+        )
+        if np.ptp(samples.mean(axis=1)) == 0:
+            raise ValueError(
+                f"{path}, entry {name}: expected sound, since no error "
+                f"relative to silence can be computed."
+            )
+    return entries
 
 
 def entry(path, start, stop, sample_rate):

@@ -16,7 +16,7 @@ class Generator(nn.Module):
 
     Arguments
     ---------
-    rnn : callable
+    rnn_class : callable
         Makes the recurrent layer, when called with input_size=0.
     init_std : float
         Standard deviation of the initial weights and biases.
@@ -31,9 +31,9 @@ class Generator(nn.Module):
     torch.Size([1, 320])
     """
 
-    def __init__(self, rnn, init_std=0.1):
+    def __init__(self, rnn_class, init_std=0.1):
         super().__init__()
-        self.rnn = rnn(input_size=0)
+        self.rnn = rnn_class(input_size=0)
         self.linear = nn.Linear(self.rnn.hidden_size, 1)
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=init_std)

@@ -13,42 +13,36 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import logging
 import sys
 
+import numpy as np
 import speechbrain as sb
 import torch
-from audiogen_prepare import prepare_audiogen
+from audiogen_prepare import prepare_audiogen, read_targets
 from report import write_report
-from tqdm import tqdm
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
-from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
+from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.hparams import (
+    check_num_seeds,
+    load_hparams,
+    nominal_size,
+    resumes,
+)
+from speechbrain_cwrnn.manifest import name_corpus
 
 
-class GeneratorBrain(sb.Brain):
+class GeneratorBrain(EnsembleBrain):
     """Trains many independent networks at once, one copy per row.
 
     Row n of the ensemble learns target n % num_targets.
     """
 
-    def on_fit_start(self):
-        """Resumes from the last checkpoint and shows the progress so far."""
-        super().on_fit_start()
-        done = self.hparams.epoch_counter.current
-        self.progress = tqdm(
-            total=self.hparams.number_of_epochs,
-            initial=done,
-            unit="epoch",
-            dynamic_ncols=True,
-            disable=self.noprogressbar,
-        )
-
     def compute_forward(self, batch, stage):
         """The waveforms [N, T] that the networks generate."""
         T = batch.target.data.shape[1]
         no_input = torch.empty(1, T, 0, device=self.device)
-        return self.modules.generator(no_input).squeeze(1)
+        return self.modules.model(no_input).squeeze(1).float()
 
     def compute_objectives(self, predictions, batch, stage):
         """Half the summed squared error of each network [N]."""
@@ -58,16 +52,6 @@ class GeneratorBrain(sb.Brain):
         self.predictions = predictions.detach()
         return (predictions - self.target).square().sum(1) / 2
 
-    def fit_batch(self, batch):
-        """One step of each network, none of which can disturb another."""
-        predictions = self.compute_forward(batch, sb.Stage.TRAIN)
-        losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
-        losses.sum().backward()
-        self.modules.generator.freeze(self.optimizer, self.diverged())
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return losses.detach().cpu()
-
     def errors(self):
         """NMSE as the paper defines it, and mean squared error, [N] each."""
         error = (self.predictions - self.target).square()
@@ -75,38 +59,31 @@ class GeneratorBrain(sb.Brain):
         nmse = error.sum(1) / centred.square().sum(1) / 2
         return nmse, error.mean(1)
 
-    def diverged(self):
+    def through(self):
         """Which networks [N] are far off, or not even finite."""
         _, mse = self.errors()
         return ~(mse <= self.hparams.diverged_mse)
-
-    def update_average(self, loss, avg_loss):
-        """There is one batch an epoch, and no average to keep."""
-        return float(loss.sum())
 
     def on_stage_end(self, stage, stage_loss, epoch):
         """Shows and logs the error, and saves a checkpoint now and then."""
         if stage == sb.Stage.TEST:
             return
         nmse, _ = self.errors()
-        alive = ~self.diverged()
+        alive = ~self.through()
         stats = {
             "median NMSE": float(nmse[alive].median()) if alive.any() else None,
             "diverged": int((~alive).sum()),
         }
-        self.progress.update()
-        self.progress.set_postfix(stats, refresh=False)
-        last = epoch == self.hparams.number_of_epochs
+        self.end_epoch(stats)
+        last = epoch == self.epoch_counter.limit
         if last or epoch % self.hparams.checkpoint_interval == 0:
             self.hparams.train_logger.log_stats({"epoch": epoch}, stats)
             self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=1)
-        if last:
-            self.progress.close()
 
 
-def dataio_prep(manifest):
+def dataio_prep(targets):
     """A dataset of the targets, each scaled to [-1, 1] as in the paper."""
-    dataset = sb.dataio.dataset.DynamicItemDataset.from_json(manifest)
+    dataset = sb.dataio.dataset.DynamicItemDataset(targets)
 
     @sb.utils.data_pipeline.takes("wav", "start", "stop")
     @sb.utils.data_pipeline.provides("target")
@@ -128,39 +105,39 @@ def dataio_prep(manifest):
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
     hparams = load_hparams(hparams_file, overrides)
-    if not isinstance(hparams["num_seeds"], int) or hparams["num_seeds"] < 1:
-        raise ValueError(
-            f"num_seeds={hparams['num_seeds']}: expected at least 1."
+    check_num_seeds(hparams["num_seeds"])
+    refuse_run_options(run_opts, hparams)
+    may_differ = ["audio", "targets", "backend", "number_of_epochs"]
+    may_differ += ["checkpoint_interval"]
+    resumes(hparams_file, overrides, hparams, may_differ)
+    if hparams["skip_prep"]:
+        corpus = name_corpus(hparams["train_annotation"])
+    else:
+        corpus = prepare_audiogen(
+            hparams["train_annotation"],
+            hparams["save_folder"],
+            audio=hparams["audio"],
+            targets=hparams["targets"],
+            num_excerpts=hparams["num_excerpts"],
+            excerpt_seconds=hparams["excerpt_seconds"],
+            offset=hparams["offset"],
+            csv_sample_rate=hparams["csv_sample_rate"],
         )
-    if hparams["checkpointer"].list_checkpoints():
-        may_differ = ["audio", "targets", "backend", "number_of_epochs"]
-        may_differ += ["checkpoint_interval"]
-        refuse_other_options(
-            hparams_file, overrides, hparams["output_folder"], may_differ
-        )
-    manifest = prepare_audiogen(
-        hparams["save_folder"],
-        audio=hparams["audio"],
-        targets=hparams["targets"],
-        num_excerpts=hparams["num_excerpts"],
-        excerpt_seconds=hparams["excerpt_seconds"],
-        offset=hparams["offset"],
-        csv_sample_rate=hparams["csv_sample_rate"],
-    )
+    targets = read_targets(hparams["train_annotation"])
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=hparams_file,
         overrides=overrides,
     )
-    dataset = dataio_prep(manifest)
+    dataset = dataio_prep(targets)
     ensemble = Ensemble(
-        hparams["generator"],
+        hparams["model"],
         num_copies=hparams["num_seeds"] * len(dataset),
         seed=hparams["seed"],
     )
-    hparams["checkpointer"].add_recoverable("generator", ensemble)
+    hparams["checkpointer"].add_recoverable("model", ensemble)
     brain = GeneratorBrain(
-        modules={"generator": ensemble},
+        modules={"model": ensemble},
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
@@ -176,14 +153,10 @@ def main(hparams_file, run_opts, overrides):
         f"{ensemble.num_copies} networks of {num_params} parameters, on "
         f"{brain.device}, engine: {', '.join(engines) or 'PyTorch'}"
     )
-    # A progress bar for all epochs takes the place of one for each, and of a
-    # line for each.
-    logging.getLogger("speechbrain.utils.epoch_loop").setLevel(logging.WARNING)
     loader_kwargs = {"batch_size": len(dataset)}
     brain.fit(
         hparams["epoch_counter"],
         dataset,
-        progressbar=False,
         train_loader_kwargs=loader_kwargs,
     )
     brain.evaluate(dataset, progressbar=False, test_loader_kwargs=loader_kwargs)
@@ -193,13 +166,21 @@ def main(hparams_file, run_opts, overrides):
     nmse, mse = brain.errors()
     write_report(
         hparams["output_folder"],
-        manifest,
-        first_seed=hparams["seed"],
+        {
+            "model": hparams["model_name"],
+            "size": nominal_size(hparams, num_params),
+            "corpus": corpus,
+        },
+        targets,
+        {
+            "seed": range(hparams["seed"], hparams["seed"] + len(nmse)),
+            "target": np.resize(list(targets), len(nmse)),
+            "nmse": nmse.cpu().numpy(),
+            "mse": mse.cpu().numpy(),
+            "diverged": brain.through().int().cpu().numpy(),
+        },
         targets=brain.target.cpu().numpy(),
         outputs=brain.predictions.cpu().numpy(),
-        nmse=nmse.cpu().numpy(),
-        mse=mse.cpu().numpy(),
-        diverged=brain.diverged().cpu().numpy(),
     )
 
 

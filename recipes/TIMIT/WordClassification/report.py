@@ -9,20 +9,21 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import argparse
-import csv
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 
 from speechbrain_cwrnn.report import (
     STATISTICS,
+    print_results,
     print_table,
+    read_runs,
+    report_program,
     save_figure,
     summarize,
-    whole_file,
+    write_csv,
+    write_results,
 )
 
 matplotlib.use("Agg")
@@ -48,25 +49,10 @@ PAPER = {
     ("cwrnn", 10000): (14, 16, 20),
 }
 # It has them for 25 words, with 5 examples of each for training and 2 for test.
-PAPER_TASK = (25, 5, 2)
+PAPER_TASK = ("25", "5", "2")
 
 
-def write_report(
-    folder,
-    model,
-    num_params,
-    corpus,
-    word_groups,
-    num_train,
-    num_test,
-    seeds,
-    epochs,
-    train_losses,
-    train_errors,
-    test_errors,
-    words_heard,
-    words_predicted,
-):
+def write_report(folder, run, networks, word_groups, heard, predicted):
     """Write and show the results of N networks.
 
     results.csv has a row per network, confusions.csv one per pair of words
@@ -77,58 +63,25 @@ def write_report(
     ---------
     folder : str
         Where to write.
-    model : str
-        Name of the kind of network.
-    num_params : int
-        Their nominal number of parameters.
-    corpus : str
-        Where the words come from.
+    run : dict
+        The model, size and corpus, the number of words, and of examples of
+        each to learn from (num_train) and for the test (num_test).
+    networks : dict
+        Of each network [N] the seed, the epochs of its training, train_loss,
+        train_error and test_error (between 0 and 1), and whether it diverged.
     word_groups : list
         Lists of words.
-    num_train : int
-        Examples of each word to learn from.
-    num_test : int
-        Examples of each word in the test.
-    seeds : list
-        Of each network [N].
-    epochs : list
-        How long each was trained [N].
-    train_losses : numpy.ndarray
-        Of the words for training; not finite where a network diverged [N].
-    train_errors : numpy.ndarray
-        Errors on these, between 0 and 1 [N].
-    test_errors : numpy.ndarray
-        Those on the words for the test [N].
-    words_heard : list
+    heard : list
         Number of the word of each example of the test [B].
-    words_predicted : numpy.ndarray
+    predicted : numpy.ndarray
         What each network took it for [N, B].
     """
     folder = Path(folder)
+    write_results(folder, run, networks)
     words = [word for group in word_groups for word in group]
-    diverged = ~np.isfinite(train_losses)
-    columns = ["model", "num_params", "corpus", "words", "num_train"]
-    columns += ["num_test", "seed", "epochs", "train_loss", "train_error"]
-    columns += ["test_error", "diverged"]
-    head = [model, num_params, corpus, len(words), num_train, num_test]
-    write_csv(
-        folder / "results.csv",
-        columns,
-        [
-            [*head, *row]
-            for row in zip(
-                seeds,
-                epochs,
-                train_losses,
-                train_errors,
-                test_errors,
-                diverged.astype(int),
-            )
-        ],
-    )
     counts = np.zeros((len(words), len(words)), dtype=int)
-    for predicted in words_predicted[~diverged]:
-        np.add.at(counts, (words_heard, predicted), 1)
+    for answers in predicted[np.array(networks["diverged"]) == 0]:
+        np.add.at(counts, (heard, answers), 1)
     confused = [
         (counts[i, j], words[i], words[j])
         for i, j in zip(*np.nonzero(counts))
@@ -138,24 +91,17 @@ def write_report(
     write_csv(
         folder / "confusions.csv",
         ["word", "taken for", "times", "of"],
-        [[a, b, n, counts[words.index(a)].sum()] for n, a, b in confused],
+        [(a, b, n, counts[words.index(a)].sum()) for n, a, b in confused],
     )
-    title = f"{model}, {num_params} parameters, {corpus}"
+    title = f"{run['model']}, {run['size']} parameters, {run['corpus']}"
     draw_confusions(folder / "confusions.png", title, word_groups, counts)
-    draw_errors(folder / "errors.png", [folder / "results.csv"])
+    draw_errors(folder / "errors.png", [folder])
     print_groups(word_groups, words, counts, confused)
-    print_runs([folder / "results.csv"])
+    print_runs([folder])
     print(
         f"Written to {folder}: results.csv, confusions.csv, confusions.png "
         f"and errors.png."
     )
-
-
-def write_csv(path, columns, rows):
-    """Write a table, whole."""
-    with whole_file(path) as temporary:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([columns, *rows])
 
 
 def print_groups(word_groups, words, counts, confused):
@@ -187,42 +133,16 @@ def print_groups(word_groups, words, counts, confused):
     print()
 
 
-class Run(NamedTuple):
-    """A folder of results; the rows are those of its results.csv."""
-
-    num_params: int
-    model: str
-    corpus: str
-    task: tuple
-    folder: str
-    rows: list
-
-    @property
-    def paper(self):
-        """The quartiles that the paper has for this; None where it has not."""
-        known = self.task == PAPER_TASK
-        return PAPER.get((self.model, self.num_params)) if known else None
+def task(rows):
+    """The numbers of words, and of examples of each to learn from and test."""
+    return tuple(rows[0][key] for key in ("words", "num_train", "num_test"))
 
 
-def read_runs(files):
-    """Runs, from their results.csv, by number of parameters and model."""
-    runs = []
-    for path in files:
-        with open(path, encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        first = rows[0]
-        numbers = (first[name] for name in ("words", "num_train", "num_test"))
-        runs.append(
-            Run(
-                int(first["num_params"]),
-                first["model"],
-                first["corpus"],
-                tuple(map(int, numbers)),
-                str(Path(path).parent),
-                rows,
-            )
-        )
-    return sorted(runs, key=lambda run: run[:5])
+def paper(rows):
+    """The quartiles that the paper has for a run; None where it has not."""
+    if task(rows) != PAPER_TASK:
+        return None
+    return PAPER.get((rows[0]["model"], int(rows[0]["size"])))
 
 
 def percentages(rows, column):
@@ -235,51 +155,47 @@ def percentages(rows, column):
     )
 
 
-def print_runs(files):
+def print_runs(folders):
     """Print the test errors of several runs as one table."""
-    table = []
-    for run in read_runs(files):
-        train = percentages(run.rows, "train_error")
+
+    def measured(rows):
+        train = percentages(rows, "train_error")
         alive = ~np.isnan(train)
-        epochs = np.array([int(row["epochs"]) for row in run.rows])[alive]
+        epochs = np.array([int(row["epochs"]) for row in rows])[alive]
         learning = ["-", "-"]
         if alive.any():
             learning = [f"{train[alive].mean():.1f}", f"{np.median(epochs):g}"]
-        paper = "{1} [{0}, {2}]".format(*run.paper) if run.paper else "-"
-        table.append(
-            [
-                run.folder,
-                f"{run.model} {run.num_params}",
-                run.corpus,
-                "{} x ({} + {})".format(*run.task),
-                *summarize(percentages(run.rows, "test_error"), decimals=1),
-                *learning,
-                paper,
-            ]
-        )
-    columns = ["run", "network", "corpus", "examples", *STATISTICS, "training"]
-    columns += ["epochs", "the paper's median"]
-    print(
-        "Test error in percent (and the mean error on the words of training):"
+        quartiles = paper(rows)
+        return [
+            "{} x ({} + {})".format(*task(rows)),
+            *summarize(percentages(rows, "test_error"), decimals=1),
+            *learning,
+            "{1} [{0}, {2}]".format(*quartiles) if quartiles else "-",
+        ]
+
+    print_results(
+        "Test error in percent (and the mean error on the words of training):",
+        folders,
+        ["examples", *STATISTICS, "training", "epochs", "the paper's median"],
+        measured,
     )
-    print_table(columns, table)
 
 
-def draw_errors(path, files):
+def draw_errors(path, folders):
     """A box plot of the test errors, like Figure 4 of the paper."""
     boxes, colours, ticks = [], [], []
-    runs = read_runs(files)
-    for run in runs:
-        errors = percentages(run.rows, "test_error")
+    runs = [rows for _, rows in read_runs(folders)]
+    for rows in runs:
+        errors = percentages(rows, "test_error")
         errors = errors[~np.isnan(errors)]
         boxes += matplotlib.cbook.boxplot_stats(errors)
         colours.append("C0")
         note = "" if len(errors) else "\nall\ndiverged"
-        ticks.append(f"{run.model}\n{run.num_params}{note}")
-        if run.paper:
-            quartiles = dict(zip(("q1", "med", "q3"), run.paper))
-            ends = {"whislo": run.paper[0], "whishi": run.paper[2]}
-            boxes.append({**quartiles, **ends, "fliers": []})
+        ticks.append(f"{rows[0]['model']}\n{rows[0]['size']}{note}")
+        if quartiles := paper(rows):
+            box = dict(zip(("q1", "med", "q3"), quartiles))
+            ends = {"whislo": quartiles[0], "whishi": quartiles[2]}
+            boxes.append({**box, **ends, "fliers": []})
             colours.append("0.7")
             ticks.append("the\npaper")
     figure, axes = plt.subplots(figsize=(2 + 0.7 * len(boxes), 4.5))
@@ -290,7 +206,7 @@ def draw_errors(path, files):
     axes.set_ylim(bottom=0)
     axes.set_ylabel("test error in %")
     axes.grid(axis="y", alpha=0.4)
-    axes.set_title(", ".join(sorted({run.corpus for run in runs})))
+    axes.set_title(", ".join(sorted({rows[0]["corpus"] for rows in runs})))
     save_figure(figure, path)
 
 
@@ -314,21 +230,5 @@ def draw_confusions(path, title, word_groups, counts):
     save_figure(figure, path)
 
 
-def main():
-    """Print and draw the results of several runs."""
-    parser = argparse.ArgumentParser(
-        description="Print and draw the results of several runs."
-    )
-    parser.add_argument(
-        "folders", nargs="+", type=Path, help="output folders of the runs"
-    )
-    parser.add_argument("--plot", type=Path, help="picture to draw")
-    args = parser.parse_args()
-    files = [folder / "results.csv" for folder in args.folders]
-    print_runs(files)
-    if args.plot:
-        draw_errors(args.plot, files)
-
-
 if __name__ == "__main__":
-    main()
+    report_program(print_runs, draw_errors)

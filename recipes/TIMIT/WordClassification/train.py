@@ -15,7 +15,6 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,37 +28,37 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from synthesize import find_data
 from timit_prepare import refuse_foreign
-from tqdm import tqdm
 from words_prepare import group_words, prepare_words
 
 from speechbrain_cwrnn import Ensemble
-from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
+from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.hparams import (
+    check_num_seeds,
+    load_hparams,
+    nominal_size,
+    resumes,
+)
+from speechbrain_cwrnn.manifest import name_corpus, read_manifest
 from speechbrain_cwrnn.pretrained import save_pretrained
 
 
-class WordBrain(sb.Brain):
+class WordBrain(EnsembleBrain):
     """Trains many independent networks at once.
 
     They hear the examples in the same order, each with noise of its own, and
     each until its own error stops to fall.
     """
 
+    ends_early = True
+
     def on_fit_start(self):
-        """Resumes from the last checkpoint and shows the progress so far."""
+        """Goes on from the last checkpoint, if there is anything left."""
         super().on_fit_start()
         self.finish_if_through()
-        self.progress = tqdm(
-            initial=self.hparams.epoch_counter.current,
-            unit="epoch",
-            dynamic_ncols=True,
-            disable=self.noprogressbar,
-        )
 
-    def finish_if_through(self):
-        """Makes this epoch the last one if no network is left to train."""
-        counter = self.hparams.epoch_counter
-        if self.stopping.through.all():
-            counter.limit = counter.current
+    def through(self):
+        """Which networks [N] got no better for a while."""
+        return self.stopping.through
 
     def on_stage_start(self, stage, epoch=None):
         """Seeds the noise, by the seed of each network and the epoch."""
@@ -79,8 +78,10 @@ class WordBrain(sb.Brain):
             noise = [torch.randn(feats.shape, generator=g) for g in self.noises]
             noise = torch.stack(noise).to(self.device)
             feats = feats + self.hparams.noise_std * noise
-            return self.modules.networks(feats, lengths, in_dims=(0, None))
-        return self.modules.networks(feats, lengths)
+            in_dims = (0, None)
+        else:
+            in_dims = None
+        return self.modules.model(feats, lengths, in_dims=in_dims).float()
 
     def compute_objectives(self, predictions, batch, stage):
         """The mean cross entropy of each network [networks]."""
@@ -92,33 +93,17 @@ class WordBrain(sb.Brain):
             self.errors = (self.predicted != words[..., 0]).float().mean(1)
         return losses.mean(1)
 
-    def fit_batch(self, batch):
-        """One step of each network, none of which can disturb another."""
-        predictions = self.compute_forward(batch, sb.Stage.TRAIN)
-        losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
-        losses.sum().backward()
-        self.modules.networks.freeze(self.optimizer, self.stopping.through)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return losses.detach().cpu()
-
-    def update_average(self, loss, avg_loss):
-        """Each network has a loss of its own; see `on_stage_end`."""
-        return float(loss.sum())
-
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Stops those that got no better, shows, logs and saves the state."""
         if stage != sb.Stage.VALID:
             return
         errors = torch.where(self.losses.isfinite(), self.errors, torch.nan)
         self.stopping.update(errors, epoch)
-        self.finish_if_through()
         stats = {
             "mean error": float(self.errors.mean()),
             "in training": int((~self.stopping.through).sum()),
         }
-        self.progress.update()
-        self.progress.set_postfix(stats)
+        self.end_epoch(stats)
         self.hparams.train_logger.log_stats({"epoch": epoch}, stats)
         self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=1)
 
@@ -135,10 +120,40 @@ class WordBrain(sb.Brain):
         )
 
 
-def dataio_prep(hparams):
+def read_words(hparams):
+    """The entries of the manifests, and the words, in groups."""
+    train, test = (
+        read_manifest(
+            hparams[f"{split}_annotation"],
+            ["wav", "word"],
+            data_folder=hparams["data_folder"],
+            sample_rate=hparams["sample_rate"],
+        )
+        for split in ("train", "test")
+    )
+    words = sorted({str(entry["word"]) for entry in train.values()})
+    groups = group_words(hparams["words"])
+    if words != sorted(word for group in groups for word in group):
+        # Those of a user's own manifest.
+        groups = [words]
+    if len(words) < 2:
+        raise ValueError(
+            f"{hparams['train_annotation']}: expected at least two words, got "
+            f"{words[0]} alone."
+        )
+    for name, entry in test.items():
+        if str(entry["word"]) not in words:
+            raise ValueError(
+                f"{hparams['test_annotation']}, entry {name}, "
+                f"word={entry['word']}: expected one of those in "
+                f"{hparams['train_annotation']}."
+            )
+    return train, test, groups
+
+
+def dataio_prep(hparams, train, test, words):
     """Datasets of standardised features, kept in memory."""
     encoder = hparams["label_encoder"]
-    words = [word for group in group_words(hparams["words"]) for word in group]
     encoder.update_from_iterable(words, sequence_input=False)
     encoder.expect_len(len(words))
 
@@ -155,18 +170,18 @@ def dataio_prep(hparams):
     @sb.utils.data_pipeline.provides("label")
     def label_pipeline(word):
         """The number of a word [1]."""
-        return encoder.encode_label_torch(word)
+        return encoder.encode_label_torch(str(word))
 
     normalize = hparams["normalize"]
     datasets = []
-    for name in ("train_annotation", "test_annotation"):
-        dataset = DynamicItemDataset.from_json(
-            hparams[name],
+    for entries in (train, test):
+        dataset = DynamicItemDataset(
+            entries,
             dynamic_items=[audio_pipeline, label_pipeline],
             output_keys=["id", "feats", "label"],
         )
         items = {item.pop("id"): item for item in dataset}
-        if name == "train_annotation":
+        if entries is train:
             frames = torch.cat([item["feats"] for item in items.values()])
             normalize.train()(frames[None])
             normalize.eval()
@@ -178,19 +193,8 @@ def dataio_prep(hparams):
     return datasets
 
 
-def main(hparams_file, run_opts, overrides):
-    """Prepare, train, and write what came of it."""
-    hparams = load_hparams(hparams_file, overrides)
-    if not isinstance(hparams["num_seeds"], int) or hparams["num_seeds"] < 1:
-        raise ValueError(
-            f"num_seeds={hparams['num_seeds']}: expected at least 1."
-        )
-    in_use = bool(hparams["checkpointer"].list_checkpoints())
-    if in_use:
-        may_differ = ["data_folder", "backend", "number_of_epochs"]
-        refuse_other_options(
-            hparams_file, overrides, hparams["output_folder"], may_differ
-        )
+def prepare(hparams, in_use):
+    """Write the manifests of the data, and return what to call these."""
     manifests = [hparams["train_annotation"], hparams["test_annotation"]]
     # Before speech is synthesised.
     refuse_foreign(manifests)
@@ -208,24 +212,39 @@ def main(hparams_file, run_opts, overrides):
         seed=hparams["data_seed"],
         in_use=in_use,
     )
+    return corpus
+
+
+def main(hparams_file, run_opts, overrides):
+    """Prepare, train, and write what came of it."""
+    hparams = load_hparams(hparams_file, overrides)
+    check_num_seeds(hparams["num_seeds"])
+    refuse_run_options(run_opts, hparams)
+    may_differ = ["data_folder", "backend", "number_of_epochs"]
+    in_use = resumes(hparams_file, overrides, hparams, may_differ)
+    if hparams["skip_prep"]:
+        corpus = name_corpus(hparams["train_annotation"])
+    else:
+        corpus = prepare(hparams, in_use)
+    train, test, word_groups = read_words(hparams)
+    words = [word for group in word_groups for word in group]
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=hparams_file,
         overrides=overrides,
     )
-    train_data, test_data = dataio_prep(hparams)
-    words = list(hparams["label_encoder"].lab2ind)
+    train_data, test_data = dataio_prep(hparams, train, test, words)
     networks = Ensemble(
-        partial(hparams["network"], num_words=len(words)),
+        partial(hparams["model"], num_words=len(words)),
         num_copies=hparams["num_seeds"],
         seed=hparams["seed"],
     )
     stopping = EarlyStopping(networks.num_copies, hparams["patience"])
     hparams["checkpointer"].add_recoverables(
-        {"networks": networks, "stopping": stopping}
+        {"model": networks, "stopping": stopping}
     )
     brain = WordBrain(
-        modules={"networks": networks},
+        modules={"model": networks},
         opt_class=hparams["opt_class"],
         hparams=hparams,
         run_opts=run_opts,
@@ -234,17 +253,11 @@ def main(hparams_file, run_opts, overrides):
     brain.stopping = stopping.to(brain.device)
     brain.seeds = range(hparams["seed"], hparams["seed"] + networks.num_copies)
     num_params = sum(p[0].numel() for p in networks.parameters())
-    nominal_size = hparams["hidden_sizes"].get(hparams["num_params"])
-    is_nominal = hparams["hidden_size"] == nominal_size
     print(
         f"{networks.num_copies} networks of {num_params} parameters, on "
         f"{brain.device}, {len(train_data)} words to learn from, "
         f"{len(test_data)} for the test, {corpus}"
     )
-    # A progress bar for all epochs takes the place of lines for each.
-    for name in ("epoch_loop", "train_logger", "checkpoints"):
-        logger = logging.getLogger(f"speechbrain.utils.{name}")
-        logger.setLevel(logging.WARNING)
     brain.train_sampler = ReproducibleRandomSampler(
         train_data, seed=hparams["data_seed"]
     )
@@ -252,15 +265,12 @@ def main(hparams_file, run_opts, overrides):
         hparams["epoch_counter"],
         train_data,
         train_data,
-        progressbar=False,
         train_loader_kwargs={
             "batch_size": hparams["batch_size"],
             "sampler": brain.train_sampler,
         },
         valid_loader_kwargs={"batch_size": len(train_data)},
     )
-    if not brain.test_only:
-        brain.progress.close()
     train_losses, train_errors, _ = brain.test(train_data)
     _, test_errors, predicted = brain.test(test_data)
     if brain.debug:
@@ -268,20 +278,26 @@ def main(hparams_file, run_opts, overrides):
         return
     write_report(
         hparams["output_folder"],
-        model=hparams["model"],
-        # The paper's size, where it is one of these.
-        num_params=hparams["num_params"] if is_nominal else num_params,
-        corpus=corpus,
-        word_groups=group_words(hparams["words"]),
-        num_train=hparams["num_train"],
-        num_test=hparams["num_test"],
-        seeds=brain.seeds,
-        epochs=stopping.last_epoch.tolist(),
-        train_losses=train_losses,
-        train_errors=train_errors,
-        test_errors=test_errors,
-        words_heard=[item["label"].item() for item in test_data],
-        words_predicted=predicted,
+        {
+            "model": hparams["model_name"],
+            "size": nominal_size(hparams, num_params),
+            "corpus": corpus,
+            "words": len(words),
+            # Examples of each, on average.
+            "num_train": f"{len(train) / len(words):g}",
+            "num_test": f"{len(test) / len(words):g}",
+        },
+        {
+            "seed": brain.seeds,
+            "epochs": stopping.last_epoch.tolist(),
+            "train_loss": train_losses,
+            "train_error": train_errors,
+            "test_error": test_errors,
+            "diverged": (~np.isfinite(train_losses)).astype(int),
+        },
+        word_groups,
+        heard=[item["label"].item() for item in test_data],
+        predicted=predicted,
     )
     if not np.isfinite(train_losses).any():
         print("All networks have diverged, and none is saved.")
@@ -291,7 +307,7 @@ def main(hparams_file, run_opts, overrides):
     )
     source = save_pretrained(
         Path(hparams["output_folder"]) / "pretrained",
-        Path(hparams_file).with_name("inference.yaml"),
+        Path(__file__).parent / "hparams" / "inference.yaml",
         hparams_file,
         overrides,
         {

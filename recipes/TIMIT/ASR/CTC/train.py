@@ -23,7 +23,7 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
-from report import write_report
+from report import print_runs
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import (
     ddp_all_reduce,
@@ -33,9 +33,10 @@ from speechbrain.utils.distributed import (
 from synthesize import find_data
 from timit_prepare import prepare_timit, refuse_foreign
 
-from speechbrain_cwrnn.hparams import load_hparams, refuse_other_options
+from speechbrain_cwrnn.hparams import load_hparams, resumes
+from speechbrain_cwrnn.manifest import name_corpus, read_manifest
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.report import whole_file
+from speechbrain_cwrnn.report import whole_file, write_results
 
 
 class ASRBrain(sb.Brain):
@@ -45,7 +46,7 @@ class ASRBrain(sb.Brain):
         """Log probabilities [B, T, units] and their relative lengths [B]."""
         wavs, wav_lens = batch.sig
         wavs, wav_lens = wavs.to(self.device), wav_lens.to(self.device)
-        augment = self.hparams.wav_augment
+        augment = getattr(self.hparams, "wav_augment", None)
         if stage == sb.Stage.TRAIN and augment is not None:
             wavs, wav_lens = augment(wavs, wav_lens)
         feats = self.hparams.compute_features(wavs)
@@ -61,7 +62,7 @@ class ASRBrain(sb.Brain):
         log_probs, lengths = predictions
         units, unit_lens = batch.units
         units, unit_lens = units.to(self.device), unit_lens.to(self.device)
-        augment = self.hparams.wav_augment
+        augment = getattr(self.hparams, "wav_augment", None)
         if stage == sb.Stage.TRAIN and augment is not None:
             units, unit_lens = augment.replicate_multiple_labels(
                 units, unit_lens
@@ -119,33 +120,34 @@ class ASRBrain(sb.Brain):
 
 
 SUM = torch.distributed.ReduceOp.SUM
+SPLITS = ("train", "valid", "test")
 
 
-def prepare(hparams):
-    """Write the manifests of the data, and return what it is called."""
+def prepare(hparams, in_use):
+    """Write the manifests of the data, if these are not a user's own, and
+    return what it is called."""
     manifests = [
         hparams[f"{split}_annotation"] for split in ("train", "valid", "test")
     ]
-    # Before speech is synthesised.
-    refuse_foreign(manifests)
-    data_folder, corpus = find_data(
-        hparams["data_folder"],
-        hparams["output_folder"],
-        hparams["num_speakers"],
-    )
-    in_use = bool(hparams["checkpointer"].list_checkpoints())
-    changed = prepare_timit(
-        data_folder,
-        *manifests,
-        phn_set=hparams["phn_set"],
-        in_use=in_use,
-    )
-    tokenizer_folder = Path(hparams["tokenizer_folder"])
-    # One that the user brought along is elsewhere.
-    is_ours = Path(hparams["save_folder"]) in tokenizer_folder.parents
-    if changed and not in_use and is_ours:
-        # What it was learnt from is no more.
-        shutil.rmtree(tokenizer_folder, ignore_errors=True)
+    if hparams["skip_prep"]:
+        corpus = name_corpus(hparams["train_annotation"])
+    else:
+        # Before speech is synthesised.
+        refuse_foreign(manifests)
+        data_folder, corpus = find_data(
+            hparams["data_folder"],
+            hparams["output_folder"],
+            hparams["num_speakers"],
+        )
+        prepare_timit(
+            data_folder, *manifests, phn_set=hparams["phn_set"], in_use=in_use
+        )
+    # A tokenizer that is there may have been learnt from other words. One that
+    # the user brought along is elsewhere.
+    folder = Path(hparams["tokenizer_folder"]).absolute()
+    own = Path(hparams["save_folder"]).absolute()
+    if not in_use and folder.is_relative_to(own):
+        shutil.rmtree(folder, ignore_errors=True)
     return corpus
 
 
@@ -162,14 +164,43 @@ def make_tokenizer(hparams):
     return getattr(tokenizer, "sp", tokenizer)
 
 
-def dataio_prep(hparams, tokenizer):
+def read_manifests(hparams):
+    """The entries for training, development and test."""
+    return [
+        read_manifest(
+            hparams[f"{split}_annotation"],
+            ["wav", "duration", hparams["target"]],
+            data_folder=hparams["data_folder"],
+            sample_rate=hparams["sample_rate"],
+        )
+        for split in SPLITS
+    ]
+
+
+def check_text(hparams, tokenizer, manifests):
+    """Raise an error where a text has no units."""
+    target = hparams["target"]
+    for split, entries in zip(SPLITS, manifests):
+        for name, entry in entries.items():
+            try:
+                tokenizer.encode_as_ids(entry[target])
+            except ValueError as error:
+                raise ValueError(
+                    f"{hparams[f'{split}_annotation']}, entry {name}, "
+                    f"{target}: {error}"
+                ) from error
+
+
+def dataio_prep(hparams, tokenizer, manifests):
     """Datasets for training, development and test."""
 
-    @sb.utils.data_pipeline.takes("wav")
+    @sb.utils.data_pipeline.takes("wav", "start", "stop")
     @sb.utils.data_pipeline.provides("sig")
-    def audio_pipeline(wav):
+    def audio_pipeline(wav, start, stop):
         """The signal [samples]."""
-        return sb.dataio.dataio.read_audio(wav)
+        return sb.dataio.dataio.read_audio(
+            {"file": wav, "start": start, "stop": stop}
+        )
 
     @sb.utils.data_pipeline.takes(hparams["target"])
     @sb.utils.data_pipeline.provides("text", "units")
@@ -179,14 +210,14 @@ def dataio_prep(hparams, tokenizer):
         yield torch.LongTensor(tokenizer.encode_as_ids(text))
 
     return [
-        DynamicItemDataset.from_json(
-            hparams[f"{split}_annotation"],
+        DynamicItemDataset(
+            entries,
             dynamic_items=[audio_pipeline, text_pipeline],
             output_keys=["id", "sig", "text", "units"],
         ).filtered_sorted(
             sort_key="duration", reverse=hparams["sorting"] == "descending"
         )
-        for split in ("train", "valid", "test")
+        for entries in manifests
     ]
 
 
@@ -199,20 +230,21 @@ def main(hparams_file, run_opts, overrides):
             f"sorting={hparams['sorting']}: expected ascending, descending or "
             f"random."
         )
-    if hparams["checkpointer"].list_checkpoints():
-        may_differ = ["data_folder", "batch_size", "num_workers"]
-        may_differ += ["number_of_epochs"]
-        refuse_other_options(
-            hparams_file, overrides, hparams["output_folder"], may_differ
-        )
-    corpus = run_on_main(prepare, args=[hparams])
+    may_differ = ["data_folder", "batch_size", "num_workers"]
+    may_differ += ["number_of_epochs"]
+    in_use = resumes(hparams_file, overrides, hparams, may_differ)
+    corpus = run_on_main(prepare, args=[hparams, in_use])
+    manifests = read_manifests(hparams)
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=hparams_file,
         overrides=overrides,
     )
     tokenizer = make_tokenizer(hparams)
-    train_data, valid_data, test_data = dataio_prep(hparams, tokenizer)
+    check_text(hparams, tokenizer, manifests)
+    train_data, valid_data, test_data = dataio_prep(
+        hparams, tokenizer, manifests
+    )
     brain = ASRBrain(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
@@ -238,22 +270,29 @@ def main(hparams_file, run_opts, overrides):
     if brain.debug:
         print("Debugging: no results are written.")
     elif if_main_process():
-        write_results(brain, hparams, corpus, hparams_file, overrides)
+        write_output(brain, hparams, corpus, hparams_file, overrides)
 
 
-def write_results(brain, hparams, corpus, hparams_file, overrides):
+def write_output(brain, hparams, corpus, hparams_file, overrides):
     """The errors, and a folder for `EncoderASR.from_hparams`."""
     name = hparams["error_name"]
     best = hparams["checkpointer"].find_checkpoint(min_key=name)
-    write_report(
+    size = sum(p.numel() for p in hparams["model"].parameters())
+    write_results(
         hparams["output_folder"],
-        model=hparams["model_name"],
-        parameters=sum(p.numel() for p in hparams["model"].parameters()),
-        corpus=corpus,
-        error=name,
-        valid=f"{best.meta[name]:.2f}",
-        test=f"{brain.test_error:.2f}",
+        {
+            "model": hparams["model_name"],
+            "size": size,
+            "corpus": corpus,
+            "error": name,
+        },
+        {
+            "seed": [hparams["seed"]],
+            "valid": [f"{best.meta[name]:.2f}"],
+            "test": [f"{brain.test_error:.2f}"],
+        },
     )
+    print_runs([hparams["output_folder"]])
     savers = {
         "normalize": hparams["normalize"]._save,
         "model": partial(torch.save, hparams["model"].state_dict()),
@@ -263,7 +302,7 @@ def write_results(brain, hparams, corpus, hparams_file, overrides):
         savers["tokenizer"] = lambda path: Path(path).write_bytes(proto)
     source = save_pretrained(
         Path(hparams["output_folder"]) / "pretrained",
-        Path(hparams_file).with_name(hparams["inference_file"]),
+        Path(__file__).parent / "hparams" / hparams["inference_file"],
         hparams_file,
         overrides,
         savers,

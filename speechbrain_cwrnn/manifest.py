@@ -1,0 +1,102 @@
+"""The data of a recipe: manifests in SpeechBrain's JSON form.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import json
+from pathlib import Path
+
+import soundfile
+
+
+def read_manifest(path, keys, data_folder=None, sample_rate=None):
+    """The entries of a manifest, which are checked and completed.
+
+    Arguments
+    ---------
+    path : str
+        A JSON file with an entry for each utterance, by its name.
+    keys : list of str
+        What each entry needs; "wav", its audio, among them.
+    data_folder : str
+        What {data_root} stands for in "wav".
+    sample_rate : int
+        What the audio must have, in one channel; by default, any will do.
+
+    Returns
+    -------
+    dict
+        The entries. Each has the start and stop of what counts of the audio,
+        in samples (by default all of it), and its sample_rate.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> soundfile.write(folder / "a.wav", [0.0, 0.1, 0.2], 16000)
+    >>> _ = (folder / "mine.json").write_text(
+    ...     '{"a": {"wav": "{data_root}/a.wav", "word": "yes"}}'
+    ... )
+    >>> entries = read_manifest(folder / "mine.json", ["wav", "word"], folder)
+    >>> entries["a"]["start"], entries["a"]["stop"]
+    (0, 3)
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected a manifest, in JSON ({error})."
+        ) from error
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError(f"{path}: expected entries, by their names.")
+    for name, entry in entries.items():
+        where = f"{path}, entry {name}"
+        for key in keys:
+            if not isinstance(entry, dict) or key not in entry:
+                raise ValueError(f"{where}: expected the key {key}.")
+        wav = str(entry["wav"])
+        if data_folder is not None:
+            wav = wav.replace("{data_root}", str(data_folder))
+        try:
+            info = soundfile.info(wav)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(
+                f"{where}, wav={wav}: expected audio ({error})."
+            ) from error
+        got = info.channels, info.samplerate
+        if sample_rate is not None and got != (1, sample_rate):
+            raise ValueError(
+                f"{where}, wav={wav}: expected one channel at {sample_rate} "
+                f"Hz, got {got[0]} at {got[1]} Hz."
+            )
+        start, stop = entry.get("start", 0), entry.get("stop", info.frames)
+        integers = isinstance(start, int) and isinstance(stop, int)
+        if not integers or not 0 <= start < stop <= info.frames:
+            raise ValueError(
+                f"{where}, start={start}, stop={stop}: expected samples of "
+                f"the {info.frames} that {wav} has."
+            )
+        entry["wav"], entry["sample_rate"] = wav, info.samplerate
+        entry["start"], entry["stop"] = start, stop
+    return entries
+
+
+def name_corpus(path):
+    """What results call the corpus of a user's manifest.
+
+    Arguments
+    ---------
+    path : str
+        The manifest.
+
+    Returns
+    -------
+    str
+        The names of the folder and of the file.
+
+    Example
+    -------
+    >>> name_corpus("/data/kitchen/train.json")
+    'kitchen/train.json'
+    """
+    return "/".join(Path(path).absolute().parts[-2:])

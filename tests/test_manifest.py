@@ -1,0 +1,88 @@
+"""The manifests of recipes, a user's own among them."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechbrain_cwrnn.manifest import name_corpus, read_manifest
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Writes and reads a manifest of one entry."""
+    soundfile.write(tmp_path / "mono.wav", np.zeros(50), 16000)
+    soundfile.write(tmp_path / "stereo.wav", np.zeros((50, 2)), 16000)
+
+    def read(entry, keys=("wav",), **options):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"a": entry}))
+        return read_manifest(path, keys, tmp_path, **options)["a"]
+
+    return read
+
+
+def test_completed(read, tmp_path):
+    """What an entry has stays, and what it may have is there."""
+    whole = {"wav": "{data_root}/mono.wav", "word": "yes"}
+    assert read(whole) == {
+        "wav": str(tmp_path / "mono.wav"),
+        "word": "yes",
+        "start": 0,
+        "stop": 50,
+        "sample_rate": 16000,
+    }
+    part = read({"wav": str(tmp_path / "stereo.wav"), "start": 3, "stop": 9})
+    assert (part["start"], part["stop"]) == (3, 9)
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ({"word": "yes"}, "expected the key wav"),
+        ("a.wav", "expected the key wav"),
+        ({"wav": "{data_root}/mono.wav"}, "expected the key word"),
+        ({"wav": "no.wav"}, "wav=no.wav: expected audio"),
+        ({"wav": 7}, "wav=7: expected audio"),
+        ({"wav": "{data_root}/mine.json"}, "wav=.*mine.json: expected audio"),
+        ({"wav": "{data_root}/stereo.wav"}, "one channel at 16000 Hz, got 2"),
+        ({"start": -1}, "start=-1, stop=50: expected samples of the 50 that"),
+        ({"start": 9, "stop": 9}, "start=9, stop=9: expected samples"),
+        ({"stop": 51}, "start=0, stop=51: expected samples"),
+        ({"stop": "9"}, "start=0, stop=9: expected samples"),
+    ],
+)
+def test_refused(read, tmp_path, entry, message):
+    """The sentence names the file, the entry and the key."""
+    keys = ["wav"]
+    if "word" in message:
+        keys.append("word")
+    elif isinstance(entry, dict) and "word" not in entry:
+        entry = {"wav": "{data_root}/mono.wav", **entry}
+    path = tmp_path / "mine.json"
+    with pytest.raises(ValueError, match=f"^{path}, entry a.*{message}"):
+        read(entry, keys, sample_rate=16000)
+
+
+def test_other_rate(read):
+    """Any rate and channels do where none is asked for."""
+    assert read({"wav": "{data_root}/stereo.wav"})["sample_rate"] == 16000
+    with pytest.raises(ValueError, match="at 8000 Hz, got 1 at 16000 Hz"):
+        read({"wav": "{data_root}/mono.wav"}, sample_rate=8000)
+
+
+@pytest.mark.parametrize("text", [None, "", "wav,word", "[]", "{}"])
+def test_no_manifest(tmp_path, text):
+    """No file, another format, or nothing in it."""
+    path = tmp_path / "mine.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=f"^{path}: expected"):
+        read_manifest(path, ["wav"])
+
+
+def test_name(tmp_path, monkeypatch):
+    """It has the folder, however the file is given."""
+    monkeypatch.chdir(tmp_path)
+    assert name_corpus("mine.json") == f"{tmp_path.name}/mine.json"
