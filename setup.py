@@ -1,3 +1,5 @@
+"""What pip installs, and what else that needs."""
+
 from setuptools import find_packages, setup
 
 with open("README.md", encoding="utf-8") as readme:
@@ -36,6 +38,7 @@ setup(
             "ruff==0.17.6",
             "espeakng-loader",
             "python_speech_features",
+            "yamllint",
         ],
     },
 )
