@@ -1,31 +1,50 @@
 """What pip installs, and what else that needs."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
-with open("README.md", encoding="utf-8") as readme:
-    long_description = readme.read()
+long_description = Path("README.md").read_text(encoding="utf-8")
+init = Path("speechbrain_cwrnn/__init__.py").read_text(encoding="utf-8")
 
 setup(
     name="speechbrain_cwrnn",
-    version="0.1.0",
+    version=re.search('__version__ = "(.+)"', init)[1],
     description="Clockwork RNNs for SpeechBrain: exact and fast",
     long_description=long_description,
     long_description_content_type="text/markdown",
+    author="The speechbrain_cwrnn developers",
+    keywords=[
+        "clockwork RNN",
+        "recurrent neural networks",
+        "speech recognition",
+        "SpeechBrain",
+        "PyTorch",
+    ],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["speechbrain_cwrnn*"]),
     python_requires=">=3.10",
+    # The lower bounds are tested; constraints-oldest.txt repeats them.
     install_requires=[
         "speechbrain>=1.1.2",
         # Newer torch and the last torchaudio are built for different versions
         # of CUDA, and do not import together.
         "torch>=2.7.1,<2.15",
         "torchaudio>=2.7.1",
-        "hyperpyyaml>=1.2.2",
+        "hyperpyyaml>=1.2.3",
         "sentencepiece",
         "soundfile>=0.12.1",
-        "numpy",
-        "numba",
+        "numpy>=1.26.4",
+        "numba>=0.58.1",
         "matplotlib",
         "tqdm",
     ],
