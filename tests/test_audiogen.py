@@ -55,6 +55,7 @@ def test_docstrings(recipe):
     assert tried >= 2
 
 
+@pytest.mark.slow
 class TestTraining:
     """From the command line to the results."""
 

@@ -12,6 +12,7 @@ import torch
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
 
 
+@pytest.mark.slow
 def test_speed(tmp_path):
     """A row for each engine and direction, added to what is there."""
     table = tmp_path / "speed.csv"
@@ -75,6 +76,7 @@ def test_names_the_engine(B, engine):
     assert f"ClockworkRNN ({engine})" in layers
 
 
+@pytest.mark.slow
 def test_refuses_inexact(tmp_path):
     """A layer whose states are off has no times."""
     code = (
@@ -141,6 +143,7 @@ def test_report(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_memory():
     """A row per layer; an LSTM keeps its gates, far more than the states."""
     script = SPEED.with_name("memory.py")
@@ -156,6 +159,7 @@ def test_memory():
     assert 1 < peaks["ClockworkRNN"] < peaks["nn.LSTM"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "cpu"])
 def test_breakdown(backend):
     """The parts are those of the whole, and each engine has its own."""

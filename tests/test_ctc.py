@@ -70,6 +70,7 @@ def flags(few, folder, **options):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cwrnn", "lstm", "ligru", "cwrnn_bpe"])
 def test_learns_by_heart(recipe, few, tmp_path, capsys, name):
     """A small model does, writes its errors, and can be used afterwards."""
@@ -123,6 +124,7 @@ def test_learns_by_heart(recipe, few, tmp_path, capsys, name):
     assert wrong <= 0.05 * count
 
 
+@pytest.mark.slow
 def test_resumes(recipe, few, tmp_path):
     """A run that was interrupted gives what one without a break gives."""
     hparams = RECIPE / "hparams" / "cwrnn.yaml"
@@ -146,6 +148,7 @@ def test_debugging(recipe, few, tmp_path):
         assert not (tmp_path / name).exists()
 
 
+@pytest.mark.slow
 def test_best_model(recipe, few, tmp_path, monkeypatch):
     """It is that of the lowest error on the development set, not the last."""
     from speechbrain.utils.checkpoints import Checkpointer
@@ -176,6 +179,7 @@ def test_best_model(recipe, few, tmp_path, monkeypatch):
         assert torch.equal(written[name], value), name
 
 
+@pytest.mark.slow
 def test_two_processes(few, tmp_path):
     """They learn what one does with as large a batch.
 

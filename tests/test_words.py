@@ -55,6 +55,7 @@ def test_docstrings(recipe):
     assert sum(attempted for _, attempted in tried) >= 8
 
 
+@pytest.mark.slow
 class TestTraining:
     """From the command line to the results."""
 
