@@ -58,6 +58,8 @@ setup(
             "espeakng-loader",
             "python_speech_features",
             "yamllint",
+            "nbclient",
+            "ipykernel",
         ],
     },
 )
