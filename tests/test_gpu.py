@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -127,6 +128,27 @@ def test_equals_plain_loop(device, dtype, nonlinearity, k):
     shapes = [(1, 1, 1), (3, 17, 1), (1, 17, 2), (3, 5, 2)]
     shapes += [(1, 17, 33), (3, 1, 33)]
     assert_right(shapes, k, dtype, device, nonlinearity)
+
+
+@pytest.mark.parametrize("block", [4, None])
+def test_launch(monkeypatch, block):
+    """With options that are given, or else those of the table."""
+    launched = []
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *args, **how: launched.append((grid, how))
+
+    kernels = SimpleNamespace(forward_kernel=Kernel())
+    monkeypatch.setitem(sys.modules, KERNELS, kernels)
+    how = table = gpu.options(torch.float32, 7, R=3, B=20)
+    if block:
+        how = {**table, "BB": block}
+    state, weight = torch.randn(3, 20, 2, 7), torch.randn(3, 7, 7)
+    signals = (state,)
+    gpu.launch("forward_kernel", signals, weight, "relu", block and how)
+    grid = (3, math.ceil(20 / how["BB"]))
+    assert launched == [(grid, {"NONLINEARITY": "relu", **how})]
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 1, 7), (3, 0, 2, 7)])
@@ -524,6 +546,18 @@ def test_machine_code(
     # Loads that write to the chip in the background, and no others.
     assert "LDGSTS" in loop
     assert "LDG" not in loop
+
+
+@pytest.mark.parametrize("name", ["forward_kernel", "backward_kernel"])
+def test_stages(monkeypatch, tmp_path, name):
+    """With a single stage, nothing is fetched ahead."""
+    kernel = getattr(load_kernels(monkeypatch, interpret=False), name)
+    how = gpu.options(torch.bfloat16, 64, R=1, B=16)
+    machine_code = compile_kernel(kernel, "*bf16", {**how, "STAGES": 1}, 90)
+    path = tmp_path / "kernel.cubin"
+    path.write_bytes(machine_code.asm["cubin"])
+    _, program, _ = disassemble(path)
+    assert "LDGSTS" not in program
 
 
 def compile_kernel(kernel, pointer, how, architecture):

@@ -44,12 +44,12 @@ _MANY_BLOCKS = 66
 
 def forward(state, weight, nonlinearity):
     """Replace z by h in state [R, B, 1 + N, k]; see `sweep`."""
-    _launch("forward_kernel", (state,), weight, nonlinearity)
+    launch("forward_kernel", (state,), weight, nonlinearity)
 
 
 def backward(dstate, state, weight, nonlinearity):
     """Replace ds by dz in dstate [R, B, 1 + N, k]; see `sweep`."""
-    _launch("backward_kernel", (dstate, state), weight, nonlinearity)
+    launch("backward_kernel", (dstate, state), weight, nonlinearity)
 
 
 def supports(device, dtype, k):
@@ -93,7 +93,8 @@ def options(dtype, k, R, B):
     -------
     dict
         Arguments of the kernels: the block [BB, BK] of a step that a program
-        computes, the precision of products of float32, warps per program.
+        computes, the precision of products of float32, how many steps of z
+        are on their way at once, warps per program.
 
     Example
     -------
@@ -111,20 +112,23 @@ def options(dtype, k, R, B):
         "BB": 16 if many else 8,
         "BK": BK,
         "PRECISION": "tf32" if single and not exact else "ieee",
+        "STAGES": 3,
         "num_warps": (_WARPS_EXACT if exact else _WARPS)[BK],
         # Its default differs between versions of triton.
         "enable_fp_fusion": True,
     }
 
 
-def _launch(kernel, signals, weight, nonlinearity):
-    """Run a kernel, which changes the first of its signals."""
+def launch(kernel, signals, weight, nonlinearity, how=None):
+    """Run a kernel, which changes the first of its signals, with the options
+    `how` or else those of the table."""
     R, B, places, k = signals[0].shape
     if R * B == 0 or places == 1:
         return
     # Not earlier: triton need not be there, and takes time to import.
     kernels = importlib.import_module("speechbrain_cwrnn.sweep.gpu_kernels")
-    how = options(weight.dtype, k, R, B)
+    if how is None:
+        how = options(weight.dtype, k, R, B)
     with torch.cuda.device_of(weight):
         getattr(kernels, kernel)[R, math.ceil(B / how["BB"])](
             *signals,

@@ -42,6 +42,7 @@ def forward_kernel(
     BK: tl.constexpr,
     NONLINEARITY: tl.constexpr,
     PRECISION: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """h[n] = f(z[n] + h[n-1] @ weight^T), where state is h[-1], z[0], ..."""
     replica = tl.program_id(0).to(tl.int64)
@@ -58,7 +59,7 @@ def forward_kernel(
     )
     h = tl.load(state, mask=mask, other=0)
     # With stages, z is fetched from memory some steps ahead (if K is even).
-    for _ in tl.range(0, N, num_stages=3):
+    for _ in tl.range(0, N, num_stages=STAGES):
         state += K
         new = tl.load(state, mask=mask, other=0).to(tl.float32)
         new = tl.dot(h, w, new, input_precision=PRECISION)
@@ -85,6 +86,7 @@ def backward_kernel(
     BK: tl.constexpr,
     NONLINEARITY: tl.constexpr,
     PRECISION: tl.constexpr,
+    STAGES: tl.constexpr,
 ):
     """dz[n] = f'(h[n]) * (dh[n] + dz[n+1] @ weight)
 
@@ -105,7 +107,7 @@ def backward_kernel(
         other=0,
     )
     dz = tl.full((BB, BK), 0, w.dtype)
-    for n in tl.range(0, N + 1, num_stages=3):
+    for n in tl.range(0, N + 1, num_stages=STAGES):
         dstate -= K
         state -= K
         new = tl.load(dstate, mask=mask, other=0).to(tl.float32)
