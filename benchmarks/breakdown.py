@@ -146,8 +146,8 @@ def measure_replayed(net, x, repeats):
     }
 
 
-def main():
-    """Measure and print."""
+def parse_arguments():
+    """What the user wants to know."""
     parser = argparse.ArgumentParser(
         description="Where the time of a Clockwork RNN goes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -163,7 +163,12 @@ def main():
     add("--backend", default="auto", help="engine of the ClockworkRNN")
     add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
     add("--repeats", type=int, default=20, help="timed runs")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    """Measure and print."""
+    args = parse_arguments()
     torch.set_num_threads(args.threads)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     if device.index is not None:

@@ -1,15 +1,41 @@
 """The benchmark runs, on torch alone, and its errors are rounding errors."""
 
-import csv
+import itertools
+import os
+import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import read_csv
+
+from speechbrain_cwrnn.sweep import eager, gpu
 
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
+TUNE = SPEED.with_name("tune_gpu.py")
+GPU = SPEED.with_name("gpu.sh")
+
+
+def run_alone(script, *options, **environment):
+    """Run a script as where torch and triton are installed, and no more."""
+    code = (
+        "import runpy, sys; "
+        "others = ('speechbrain', 'numba', 'matplotlib', 'hypothesis'); "
+        "sys.modules.update(dict.fromkeys(others)); "
+        "sys.argv = sys.argv[1:]; "
+        "sys.path.insert(0, sys.argv.pop(0)); "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, script.parent, script, *options]
+    run = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 @pytest.mark.slow
@@ -30,8 +56,7 @@ def test_speed(tmp_path):
             text=True,
         )
         assert run.returncode == 0, run.stderr
-    with open(table, encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(table)
     assert len(rows) == 2 * 2 * 6 * 2
     names = {row["engine"] for row in rows}
     ours = {"ClockworkRNN (cpu)", "ClockworkRNN (eager)", "step by step"}
@@ -39,11 +64,29 @@ def test_speed(tmp_path):
     for row in rows:
         assert 0 < float(row["max_error"]) < 1e-5, row
         assert 0 < float(row["q25_ms"]) <= float(row["q75_ms"])
-        assert row["runs"] == "2"
+        assert row["runs"] == "2" and row["error_steps"] == "9"
         assert row["machine"] and row["torch"] and row["python"]
         if row["engine"] == "nn.LSTM":
             assert float(row["vs_lstm"]) == 1
     assert run.stdout.count("| nn.LSTM |") == 4
+
+
+def test_long_sequences(monkeypatch):
+    """Errors are measured on the first steps only, and that is said."""
+    names = runpy.run_path(str(SPEED))
+    steps = []
+
+    def measure_errors(layers, x, cotangent):
+        steps.extend([x.shape[1], cotangent.shape[1]])
+        return dict.fromkeys(layers, (0, 0))
+
+    scope = names["benchmark"].__globals__
+    monkeypatch.setitem(scope, "measure_errors", measure_errors)
+    sizes = "speed.py --groups 2 --repeats 1".split()
+    monkeypatch.setattr(sys, "argv", sizes)
+    rows = names["benchmark"](1, 300, 2, 4, names["parse_arguments"]())
+    assert steps == [256, 256]
+    assert {(row["time"], row["error_steps"]) for row in rows} == {(300, 256)}
 
 
 def test_per_group():
@@ -97,26 +140,45 @@ def test_refuses_inexact(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_out_of_memory(tmp_path, monkeypatch, capsys):
-    """A shape that does not fit is left out, and the others are not lost."""
+def test_left_out(tmp_path, monkeypatch, capsys):
+    """A shape that does not fit, or is refused, does not cost the others."""
     names = runpy.run_path(str(SPEED))
     benchmark = names["benchmark"]
 
-    def small(B, *others):
+    def some(B, *others):
         if B == 3:
             raise torch.OutOfMemoryError
+        if B == 4:
+            raise names["InexactError"]("refused")
         return benchmark(B, *others)
 
-    monkeypatch.setitem(names["main"].__globals__, "benchmark", small)
-    sizes = "--batch 2 3 4 --time 5 --hidden 8 --groups 2 --repeats 1".split()
+    monkeypatch.setitem(names["main"].__globals__, "benchmark", some)
+    sizes = "--batch 2 3 4 5 --time 5 --hidden 8 --groups 2 --repeats 1"
     table = tmp_path / "x.csv"
-    monkeypatch.setattr(sys, "argv", ["speed.py", *sizes, "--csv", str(table)])
-    names["main"]()
+    options = [*sizes.split(), "--csv", str(table)]
+    monkeypatch.setattr(sys, "argv", ["speed.py", *options])
+    assert names["main"]()
+    printed = capsys.readouterr()
     message = "batch 3, 5 steps, 8 units: out of memory, left out"
-    assert message in capsys.readouterr().out
-    with open(table, encoding="utf-8") as file:
-        batches = {row["batch"] for row in csv.DictReader(file)}
-    assert batches == {"2", "4"}
+    assert message in printed.out
+    assert printed.err == "batch 4, 5 steps, 8 units: refused\n"
+    assert {row["batch"] for row in read_csv(table)} == {"2", "5"}
+
+
+def test_exact_float32(monkeypatch):
+    """No layer rounds float32 to TF32, which cuDNN does by default."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    names = runpy.run_path(str(SPEED))
+    seen = []
+
+    def benchmark(*args):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setitem(names["main"].__globals__, "benchmark", benchmark)
+    monkeypatch.setattr(sys, "argv", ["speed.py"])
+    names["main"]()
+    assert seen == [False]
 
 
 def test_report(tmp_path):
@@ -187,12 +249,266 @@ def test_breakdown(backend):
 
 
 def test_readme():
-    """The table in the README is what the report makes of the results."""
+    """The table is what the report makes of the results."""
     folder = SPEED.parent
     printed = subprocess.check_output(
         [sys.executable, folder / "report.py", folder / "results" / "cpu.csv"],
         text=True,
     )
-    readme = (folder.parent / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
     _, _, table = readme.partition("<!-- speed -->")
     assert table.partition("<!-- /speed -->")[0].strip() == printed.strip()
+
+
+@pytest.mark.parametrize("script", ["speed.py", "breakdown.py"])
+def test_torch_alone(script):
+    """What is run on a GPU needs nothing else."""
+    sizes = "--batch 2 --time 9 --hidden 16 --groups 4 --repeats 1"
+    options = [*sizes.split(), "--backend", "eager"]
+    assert "16" in run_alone(SPEED.with_name(script), *options)
+
+
+def test_tune(tmp_path):
+    """A row for each candidate, checked; the one in use beside the best."""
+    pytest.importorskip("triton")
+    table = tmp_path / "tune.csv"
+    sizes = "--device cpu --group 16 --batch 2 --time 1 --repeats 1"
+    options = [*sizes.split(), "--dtype", "float16", "--csv", table]
+    printed = run_alone(TUNE, *options, TRITON_INTERPRET="1")
+    rows = read_csv(table)
+    first, *others = rows
+    assert first["in_use"] == "True"
+    assert {row["in_use"] for row in others} == {"False"}
+    names = ("block", "warps", "stages")
+    assert len({tuple(row[name] for name in names) for row in rows}) == 27
+    assert len(rows) == 27
+    assert "| float16 | 16 | 2 | both | 8 | 2 | 3 |" in printed
+    for row in rows:
+        assert not row["note"]
+        assert min(float(row["forward_us"]), float(row["backward_us"])) > 0
+
+
+@pytest.fixture
+def tuning(monkeypatch):
+    """What tune_gpu.py defines."""
+    pytest.importorskip("triton")
+    monkeypatch.syspath_prepend(str(TUNE.parent))
+    return runpy.run_path(str(TUNE))
+
+
+def test_candidates(tuning):
+    """What is in use is one of them, and comes first."""
+    how = gpu.options(torch.bfloat16, 64, R=1, B=16)
+    found = tuning["candidates"](how)
+    assert found[0] is how
+    names = ("BB", "num_warps", "STAGES")
+    values = [[c[name] for name in names] for c in found]
+    expected = itertools.product((4, 8, 16), (2, 4, 8), (2, 3, 4))
+    assert sorted(values) == sorted(map(list, expected))
+    for candidate in found:
+        assert {**candidate, **{name: how[name] for name in names}} == how
+
+
+class Clock:
+    """A stopwatch that shows one time after the other."""
+
+    def __init__(self, *times):
+        self.times = iter(times)
+
+    def run(self, function):
+        """As that of the breakdown."""
+        return function(), {"all": next(self.times)}
+
+
+class Altered:
+    """The plain loop, with something done to its states."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def forward(self, state, weight, nonlinearity):
+        """As `eager.forward`."""
+        eager.forward(state, weight, nonlinearity)
+        self.change(state)
+
+    backward = staticmethod(eager.backward)
+
+
+def no_room(state):
+    raise RuntimeError("out of resource\nat length")
+
+
+def test_measure(tuning):
+    """The median without the first run, of ten launches of all steps."""
+    problem = tuning["Problem"]("float32", 3, 2, 5, "cpu")
+    # Milliseconds: 1000 of them are 20 000 microseconds for each of 50 steps.
+    watch = Clock(9e9, 1000, 3000, 2000, 9e9, 4000, 8000, 4500)
+    times = tuning["measure"](eager, problem, watch, repeats=3)
+    assert times == (40_000, 90_000, "")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda state: state.add_(1e-5), "error "),
+        (lambda state: state[0, 0, 3].fill_(torch.nan), "error nan"),
+        (no_room, "RuntimeError: out of resource"),
+    ],
+)
+def test_not_measured(tuning, change, message):
+    """What is wrong or does not run has a note, of one line, and no times."""
+    problem = tuning["Problem"]("float32", 3, 2, 5, "cpu")
+    engine = Altered(change)
+    *times, note = tuning["measure"](engine, problem, Clock(), repeats=3)
+    assert note.startswith(message) and "\n" not in note
+    assert all(time != time for time in times)
+
+
+def test_best(tuning, capsys):
+    """In each direction, and in both; what has a note is none."""
+
+    def row(block, forward, backward, note=""):
+        return {
+            "dtype": "float16",
+            "group": 16,
+            "batch": 2,
+            "block": block,
+            "warps": 4,
+            "stages": 3,
+            "forward_us": forward,
+            "backward_us": backward,
+            "note": note,
+        }
+
+    rows = [row(8, "5", "5"), row(4, "1", "7"), row(16, "9", "4")]
+    faulty = row(32, "nan", "nan", note="out of resource")
+    tuning["print_best"]([*rows, faulty])
+    start = "| float16 | 16 | 2 |"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{start} forward | 8 | 4 | 3 | 5.000 | 4 | 4 | 3 | 1.000 |",
+        f"{start} backward | 8 | 4 | 3 | 5.000 | 16 | 4 | 3 | 4.000 |",
+        f"{start} both | 8 | 4 | 3 | 10.000 | 4 | 4 | 3 | 8.000 |",
+    ]
+    tuning["print_best"]([faulty, *rows])
+    (*_, both) = capsys.readouterr().out.splitlines()
+    assert both == f"{start} both | 32 | 4 | 3 | nan | 4 | 4 | 3 | 8.000 |"
+    tuning["print_best"]([faulty])
+    (*_, both) = capsys.readouterr().out.splitlines()
+    assert both == f"{start} both | 32 | 4 | 3 | nan | 32 | 4 | 3 | nan |"
+
+
+def run_gpu(out, python3=None, **environment):
+    """Run gpu.sh, with this python or another one in its place."""
+    folder = Path(python3 or sys.executable).parent
+    environment["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [GPU, out], capture_output=True, text=True, env=os.environ | environment
+    )
+
+
+def test_gpu_without_device(tmp_path):
+    """One sentence, and nothing written."""
+    run = run_gpu(tmp_path / "out", CUDA_VISIBLE_DEVICES="")
+    assert run.returncode == 1 and not run.stdout
+    assert re.fullmatch(r"gpu\.sh: expected [^\n]*\.\n", run.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def python3(tmp_path):
+    """In place of python: says what it is to run, and fails where it should."""
+    path = tmp_path / "bin" / "python3"
+    path.parent.mkdir()
+    path.write_text(
+        "#!/bin/sh\n"
+        'echo "ran $*"\n'
+        'case "$*" in *"$FAILS"*) exit 3;; *tune_gpu*) exit 124;; esac\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_gpu_parts(tmp_path, python3):
+    """All run, whatever becomes of the others, and what became is said."""
+    out = tmp_path / "out"
+    run = run_gpu(out, python3, FAILS="breakdown.py --batch 16 --time 1000")
+    assert run.returncode == 1, run.stderr
+    summary = (out / "summary.txt").read_text().splitlines()
+    assert [re.sub(r"\d+ s$", "_ s", line) for line in summary] == [
+        "ran -",
+        "tests: ended well (exit status 0), _ s",
+        "breakdown: failed (exit status 1), _ s",
+        "speed: ended well (exit status 0), _ s",
+        "tune: out of time (exit status 124), _ s",
+    ]
+    assert run.stdout.endswith("\n".join(["---", *summary, ""]))
+    # Of the part that failed, too, all dtypes were tried.
+    breakdown = (out / "breakdown.txt").read_text()
+    assert breakdown.count("ran benchmarks/breakdown.py") == 2
+    again = run_gpu(out, python3, FAILS="nothing")
+    assert again.returncode == 1 and "expected a new folder" in again.stderr
+    assert (out / "summary.txt").read_text().splitlines() == summary
+
+
+def test_gpu_out_of_time(tmp_path, python3):
+    """A part is stopped at its time, and what it has printed is kept."""
+    script = tmp_path / "benchmarks" / "gpu.sh"
+    script.parent.mkdir()
+    times = {"tests 150": "tests 1", "breakdown 190": "breakdown 0"}
+    text = GPU.read_text()
+    for before, after in times.items():
+        text = text.replace(before, after)
+    script.write_text(text)
+    python3.write_text(
+        '#!/bin/sh\necho "ran $*"\ncase "$*" in "-m pytest"*) sleep 99;; esac'
+    )
+    environment = {"PATH": f"{python3.parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(
+        ["bash", script, tmp_path / "out"], env=os.environ | environment
+    )
+    out = tmp_path / "out"
+    assert "ran -m pytest" in (out / "tests.txt").read_text()
+    _, tests, breakdown, *_ = (out / "summary.txt").read_text().splitlines()
+    assert re.match(r"tests: out of time \(exit status 124\), \d s", tests)
+    assert breakdown == "breakdown: out of time before it began"
+    assert "ran benchmarks/tune_gpu.py" in (out / "tune.txt").read_text()
+
+
+def test_gpu_without_pytest(tmp_path, python3):
+    """The tests are left out; the rest is not."""
+    run = run_gpu(tmp_path, python3, FAILS="import pytest")
+    summary = (tmp_path / "summary.txt").read_text().splitlines()
+    assert summary[1] == "tests: skipped, pytest is not installed"
+    assert len(summary) == 5 and not (tmp_path / "tests.txt").exists()
+    assert "ran -m pytest" not in run.stdout
+
+
+def test_gpu_commands(tmp_path, python3, tuning, monkeypatch):
+    """The scripts understand what they are called with."""
+    run = run_gpu(tmp_path, python3, FAILS="nothing")
+    commands = re.findall("^ran benchmarks/(.*)", run.stdout, re.MULTILINE)
+    known = {"tune_gpu.py": tuning}
+    for line in commands:
+        script, *options = shlex.split(line)
+        if script not in known:
+            known[script] = runpy.run_path(str(SPEED.with_name(script)))
+        monkeypatch.setattr(sys, "argv", [script, *options])
+        args = known[script]["parse_arguments"]()
+        assert args.device == "cuda"
+    assert set(known) == {"speed.py", "breakdown.py", "tune_gpu.py"}
+    assert len(commands) == 2 + 10 + 1
+    (tests,) = re.findall("^ran -m pytest (.*)", run.stdout, re.MULTILINE)
+    assert tests == "-v -m gpu tests/test_gpu.py"
+
+
+def test_gpu_times():
+    """Those in the README are those of the script, and less than 9 minutes."""
+    times, readme = (
+        re.findall(pattern, path.read_text(), re.MULTILINE)
+        for pattern, path in [
+            (r"^ *run_part (\w+) (\d+)", GPU),
+            (r"^\| (\w+) \| (\d+) s \|", GPU.with_name("README.md")),
+        ]
+    )
+    assert times == readme and len(times) == 4
+    assert int(times[-1][1]) + 5 < 9 * 60

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+r"""Time the kernels for the GPU with other blocks, warps and stages.
+
+> python benchmarks/tune_gpu.py --csv tune.csv
+> python benchmarks/tune_gpu.py --dtype bfloat16 --group 64 --csv tune.csv
+
+For each group size, dtype (float32 exact, and rounded to TF32) and number of
+sequences, each candidate is checked against the loop in PyTorch, then timed.
+Prints the best ones beside what `gpu.options` has, which stays as it is; --csv
+adds the rows of all. What does not compile, fit or compute the right numbers
+has a note in place of times. It needs torch and triton alone.
+
+With TRITON_INTERPRET=1, --device cpu tries the script, not the speed.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import triton
+from breakdown import ALL, Stopwatch
+from speed import add_rows, machine
+from triton.errors import TritonError
+
+from speechbrain_cwrnn.sweep import eager, gpu
+
+DTYPES = {
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "float16": torch.float16,
+}
+# In one go, so that the host prepares a launch while another one runs.
+LAUNCHES = 10
+# What a kernel that does not compile, fit or run may raise.
+FAILURES = (TritonError, RuntimeError)
+
+
+@dataclass
+class Candidate:
+    """The engine for the GPU, with options of its own."""
+
+    how: dict
+
+    def forward(self, state, weight, nonlinearity):
+        """As `gpu.forward`."""
+        gpu.launch("forward_kernel", (state,), weight, nonlinearity, self.how)
+
+    def backward(self, dstate, state, weight, nonlinearity):
+        """As `gpu.backward`."""
+        signals = (dstate, state)
+        gpu.launch("backward_kernel", signals, weight, nonlinearity, self.how)
+
+
+class Problem:
+    """A group of k units to run on B sequences for N steps, and its answer."""
+
+    def __init__(self, dtype, k, B, N, device):
+        def draw(*shape, scale):
+            x = torch.randn(*shape, device=device)
+            return (scale * x).to(DTYPES[dtype])
+
+        # Contractive, so that errors do not grow over time.
+        self.weight = draw(1, k, k, scale=0.4 / math.sqrt(k))
+        self.state = draw(1, B, 1 + N, k, scale=0.7)
+        self.dstate = draw(1, B, 1 + N, k, scale=1)
+        self.exact = self.solve(eager, torch.float64)
+        # As in the tests: twice the error of plain PyTorch, and a rounding.
+        eps = 2**-9 if dtype == "tf32" else torch.finfo(DTYPES[dtype]).eps
+        self.allowed = [
+            2 * error + eps * float(exact.abs().max())
+            for error, exact in zip(self.errors(eager), self.exact)
+        ]
+
+    def solve(self, engine, dtype=None):
+        """States, and gradients at them, from an engine."""
+        state, dstate, weight = (
+            x.to(dtype or x.dtype, copy=True)
+            for x in (self.state, self.dstate, self.weight)
+        )
+        engine.forward(state, weight, "tanh")
+        engine.backward(dstate, state, weight, "tanh")
+        return state, dstate
+
+    def errors(self, engine):
+        """Root mean squares of the errors of both."""
+        return [
+            float((actual.double() - exact).square().mean().sqrt())
+            for actual, exact in zip(self.solve(engine), self.exact)
+        ]
+
+    def fault(self, engine):
+        """What is wrong with the numbers of an engine; None if nothing is."""
+        errors = self.errors(engine)
+        for error, allowed in zip(errors, self.allowed):
+            if not error <= allowed:
+                return f"error {error:.1e}, allowed {allowed:.1e}"
+        return None
+
+
+def candidates(how):
+    """Ways to compile the kernels: the one in use, then those around it."""
+    warps = how["num_warps"]
+    others = [
+        {**how, "BB": block, "num_warps": num_warps, "STAGES": stages}
+        for block, num_warps, stages in itertools.product(
+            (4, 8, 16), (warps // 2, warps, 2 * warps), (2, 3, 4)
+        )
+    ]
+    return [how, *(other for other in others if other != how)]
+
+
+def compile_all(hows, problem):
+    """Compile side by side what is then found compiled."""
+    first = problem.state[:, :1, :2].contiguous()
+
+    def run(how):
+        with suppress(*FAILURES):
+            engine = Candidate(how)
+            engine.forward(first.clone(), problem.weight, "tanh")
+            engine.backward(first.clone(), first, problem.weight, "tanh")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(run, hows))
+
+
+def measure(engine, problem, watch, repeats):
+    """Microseconds of a step, forward and backward, and why there are none."""
+    try:
+        note = problem.fault(engine)
+    except FAILURES as error:
+        note = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if note:
+        return math.nan, math.nan, note
+    state, dstate = problem.state.clone(), problem.dstate.clone()
+
+    def forward():
+        for _ in range(LAUNCHES):
+            engine.forward(state, problem.weight, "tanh")
+
+    def backward():
+        for _ in range(LAUNCHES):
+            engine.backward(dstate, state, problem.weight, "tanh")
+
+    steps = LAUNCHES * (problem.state.shape[2] - 1)
+    times = []
+    for function in (forward, backward):
+        runs = [watch.run(function)[1][ALL] for _ in range(1 + repeats)]
+        # The first one warms up.
+        times.append(1000 * statistics.median(runs[1:]) / steps)
+    return *times, ""
+
+
+def tune(dtype, k, B, args):
+    """The rows of all candidates of a case, the one in use first."""
+    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    problem = Problem(dtype, k, B, args.time, args.device)
+    hows = candidates(gpu.options(DTYPES[dtype], k, R=1, B=B))
+    if problem.state.is_cuda:
+        compile_all(hows, problem)
+    watch, rows = Stopwatch(args.device), []
+    for how in hows:
+        forward, backward, note = measure(
+            Candidate(how), problem, watch, args.repeats
+        )
+        rows.append(
+            {
+                "dtype": dtype,
+                "group": k,
+                "batch": B,
+                "time": args.time,
+                "block": how["BB"],
+                "warps": how["num_warps"],
+                "stages": how["STAGES"],
+                "in_use": how is hows[0],
+                "forward_us": f"{forward:.4g}",
+                "backward_us": f"{backward:.4g}",
+                "note": note,
+                "machine": machine(torch.device(args.device)),
+                "torch": torch.__version__,
+                "triton": triton.__version__,
+            }
+        )
+    return rows
+
+
+def print_best(rows):
+    """A row for each direction, and one for both: in use, and the best."""
+    for direction in ("forward", "backward", "both"):
+        names = ["forward", "backward"] if direction == "both" else [direction]
+
+        def total(row, names=names):
+            return sum(float(row[f"{name}_us"]) for name in names)
+
+        in_use, *_ = rows
+        right = [row for row in rows if not row["note"]]
+        cells = [in_use["dtype"], in_use["group"], in_use["batch"], direction]
+        for row in (in_use, min(right, key=total, default=in_use)):
+            cells += [row["block"], row["warps"], row["stages"]]
+            cells += [f"{total(row):.3f}"]
+        print(f"| {' | '.join(map(str, cells))} |")
+
+
+def parse_arguments():
+    """What the user wants to know."""
+    parser = argparse.ArgumentParser(
+        description="Time the GPU's kernels with other blocks, warps, stages.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    # The most telling ones first.
+    add("--group", type=int, nargs="+", default=[64, 128, 32, 256, 16])
+    add("--dtype", nargs="+", default=list(DTYPES), choices=DTYPES)
+    add("--batch", type=int, nargs="+", default=[16, 2112], help="sequences")
+    add("--time", type=int, default=256, help="steps")
+    add("--device", default="cuda", help="such as cuda")
+    add("--repeats", type=int, default=3, help=f"of {LAUNCHES} launches")
+    add("--csv", type=Path, help="file that the rows are added to")
+    return parser.parse_args()
+
+
+def main():
+    """Measure, print and save."""
+    args = parse_arguments()
+    torch.manual_seed(0)
+    columns = ["dtype", "group", "batch", "direction"]
+    for which in ("in use", "best"):
+        columns += [f"{which}: block", "warps", "stages", "us a step"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    for k, dtype, B in itertools.product(args.group, args.dtype, args.batch):
+        if gpu.supports(torch.device(args.device), DTYPES[dtype], k):
+            rows = tune(dtype, k, B, args)
+            print_best(rows)
+            if args.csv:
+                add_rows(args.csv, rows)
+
+
+if __name__ == "__main__":
+    main()
