@@ -6,12 +6,13 @@ Authors
 
 import logging
 import os
-from dataclasses import fields
 
 import speechbrain as sb
 import torch
 from speechbrain.utils.run_opts import RunOptions
 from tqdm import tqdm
+
+from speechbrain_cwrnn.hparams import given_options
 
 # SpeechBrain's run options: those that work as they do there,
 HONOURED = """
@@ -43,35 +44,6 @@ REFUSED = {
     }.items()
     for name in names.split()
 }
-
-
-def given_options(run_opts, hparams):
-    """The run options that were given, by their names.
-
-    Arguments
-    ---------
-    run_opts : dict or speechbrain.utils.run_opts.RunOptions
-        Those of the command line, or None.
-    hparams : dict
-        What the YAML file has, among others run options, or None.
-
-    Returns
-    -------
-    dict
-        Their values; those of the command line come first, as in SpeechBrain.
-
-    Example
-    -------
-    >>> given_options({"debug": True}, {"lr": 1, "debug": False})
-    {'debug': True}
-    """
-    if isinstance(run_opts, dict):
-        run_opts = RunOptions.from_dictionary(run_opts)
-    given = dict(hparams or {})
-    if run_opts is not None:
-        given.update({key: run_opts[key] for key in run_opts.overridden_args})
-    names = [field.name for field in fields(RunOptions)]
-    return {name: given[name] for name in names if name in given}
 
 
 def refuse_run_options(run_opts, hparams):
@@ -108,8 +80,9 @@ class EnsembleBrain(sb.Brain):
     """Trains many independent networks at once.
 
     Its modules are one `Ensemble`, named "model". `compute_objectives` returns
-    the losses [N] of the networks, of which none may depend on another one's.
-    A bar shows the progress over all epochs.
+    the losses [N] of the networks, of which none may depend on another one's,
+    and `on_stage_end` calls `end_epoch` once an epoch, for the bar that shows
+    the progress over all of them.
 
     Where --max_grad_norm is given, the gradient of each network is clipped by
     its own norm; by default, none is. All other run options of SpeechBrain are
@@ -159,12 +132,19 @@ class EnsembleBrain(sb.Brain):
         """Which networks [N] are trained no more, to be overridden.
 
         It is asked between the backward pass and the step of the optimizer,
-        and after each epoch.
+        and by `end_epoch`.
         """
         model = self.modules.model
         return torch.zeros(model.num_copies, dtype=torch.bool)
 
-    def fit(self, epoch_counter, *args, **kwargs):
+    def fit(
+        self,
+        epoch_counter,
+        train_set,
+        valid_set=None,
+        progressbar=True,
+        **kwargs,
+    ):
         """Trains, with a bar for all epochs in the place of one for each."""
         # And of lines for each.
         for name in ("epoch_loop", "train_logger", "checkpoints"):
@@ -175,10 +155,12 @@ class EnsembleBrain(sb.Brain):
             total=None if self.ends_early else epoch_counter.limit,
             unit="epoch",
             dynamic_ncols=True,
-            disable=self.noprogressbar or self.test_only,
+            disable=self.noprogressbar or self.test_only or not progressbar,
             colour=self.tqdm_barcolor["train"],
         ) as self.progress:
-            super().fit(epoch_counter, *args, progressbar=False, **kwargs)
+            super().fit(
+                epoch_counter, train_set, valid_set, progressbar=False, **kwargs
+            )
 
     def on_fit_start(self):
         """Goes on from the last checkpoint."""
@@ -199,12 +181,15 @@ class EnsembleBrain(sb.Brain):
 
     def fit_batch(self, batch):
         """One step of each network, none of which can disturb another."""
+        self.on_fit_batch_start(batch, should_step=True)
         with self.training_ctx:
             predictions = self.compute_forward(batch, sb.Stage.TRAIN)
             losses = self.compute_objectives(predictions, batch, sb.Stage.TRAIN)
         losses.sum().backward()
         self.optimizers_step()
-        return losses.detach().cpu()
+        losses = losses.detach().cpu()
+        self.on_fit_batch_end(batch, predictions, losses, should_step=True)
+        return losses
 
     def optimizers_step(self):
         """Clips the gradients if asked to, and moves what is not through."""

@@ -4,11 +4,17 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import hashlib
+import json
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
+from speechbrain.utils.run_opts import RunOptions
+
+from speechbrain_cwrnn.report import whole_file
 
 
 def look_up(table, num_params):
@@ -186,6 +192,89 @@ def resumes(hparams_file, overrides, hparams, may_differ):
                 f"--output_folder."
             )
     return True
+
+
+def given_options(run_opts, hparams):
+    """The run options that were given, by their names.
+
+    Arguments
+    ---------
+    run_opts : dict or speechbrain.utils.run_opts.RunOptions
+        Those of the command line, or None.
+    hparams : dict
+        What the YAML file has, among others run options, or None.
+
+    Returns
+    -------
+    dict
+        Their values; those of the command line come first, as in SpeechBrain.
+
+    Example
+    -------
+    >>> given_options({"debug": True}, {"lr": 1, "debug": False})
+    {'debug': True}
+    """
+    if isinstance(run_opts, dict):
+        run_opts = RunOptions.from_dictionary(run_opts)
+    given = dict(hparams or {})
+    if run_opts is not None:
+        given.update({key: run_opts[key] for key in run_opts.overridden_args})
+    names = [field.name for field in fields(RunOptions)]
+    return {name: given[name] for name in names if name in given}
+
+
+# Run options that change what is learnt, and which no YAML file need say.
+TELLING = ("precision", "eval_precision", "max_grad_norm")
+
+
+def begin(hparams, run_opts, in_use, data):
+    """Note what else a run is begun with, before it is.
+
+    Raises an error where it goes on with something else, or where there is no
+    run that could be tested.
+
+    Arguments
+    ---------
+    hparams : dict
+        With the output_folder, and the save_folder for the note.
+    run_opts : dict or speechbrain.utils.run_opts.RunOptions
+        The options of the command line, or None.
+    in_use : bool
+        What `resumes` returned.
+    data : bytes
+        What the run learns from, or enough to tell it from other data.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> hparams = {"output_folder": folder, "save_folder": folder}
+    >>> begin(hparams, {"precision": "bf16"}, in_use=False, data=b"a")
+    >>> begin(hparams, {"precision": "bf16"}, in_use=True, data=b"b")
+    ... # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ... holds a run with other data: expected the same, or ...
+    """
+    folder = hparams["output_folder"]
+    given = given_options(run_opts, hparams)
+    if given.get("test_only") and not in_use:
+        raise ValueError(
+            f"test_only=True: expected a run in {folder}, and there is none."
+        )
+    path = Path(hparams["save_folder"]) / "begun_with.json"
+    now = {name: given.get(name) for name in TELLING}
+    now["data"] = hashlib.sha256(data).hexdigest()
+    if in_use:
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        for key, value in now.items():
+            if before.get(key) != value:
+                raise ValueError(
+                    f"{folder} holds a run with other {key}: expected the "
+                    f"same, or another --output_folder."
+                )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary:
+        Path(temporary).write_text(json.dumps(now))
 
 
 def _contents(node):

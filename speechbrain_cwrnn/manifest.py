@@ -9,6 +9,9 @@ from pathlib import Path
 
 import soundfile
 
+# What recipes/TIMIT/synthesize.py leaves in its corpora.
+SYNTHETIC = "SYNTHETIC.txt"
+
 
 def read_manifest(path, keys, data_folder=None, sample_rate=None):
     """The entries of a manifest, which are checked and completed.
@@ -27,8 +30,9 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
     Returns
     -------
     dict
-        The entries. Each has the start and stop of what counts of the audio,
-        in samples (by default all of it), and its sample_rate.
+        The entries, with these keys alone, since others could be taken for what
+        is made of them. Each also has the start and stop of what counts of the
+        audio, in samples (by default all of it), and its sample_rate.
 
     Example
     -------
@@ -76,27 +80,66 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
                 f"{where}, start={start}, stop={stop}: expected samples of "
                 f"the {info.frames} that {wav} has."
             )
-        entry["wav"], entry["sample_rate"] = wav, info.samplerate
-        entry["start"], entry["stop"] = start, stop
+        entries[name] = {key: entry[key] for key in keys} | {
+            "wav": wav,
+            "start": start,
+            "stop": stop,
+            "sample_rate": info.samplerate,
+        }
     return entries
 
 
-def name_corpus(path):
+def name_corpus(path, entries):
     """What results call the corpus of a user's manifest.
 
     Arguments
     ---------
     path : str
         The manifest.
+    entries : dict
+        Its entries.
 
     Returns
     -------
     str
-        The names of the folder and of the file.
+        The names of the folder and of the file; or that the speech is
+        synthetic, where the audio is in a corpus that says so.
 
     Example
     -------
-    >>> name_corpus("/data/kitchen/train.json")
+    >>> name_corpus("/data/kitchen/train.json", {"a": {"wav": "/data/a.wav"}})
     'kitchen/train.json'
     """
+    audio = {Path(entry["wav"]).absolute().parent for entry in entries.values()}
+    folders = {folder for place in audio for folder in (place, *place.parents)}
+    if any((folder / SYNTHETIC).is_file() for folder in folders):
+        return "synthetic speech"
     return "/".join(Path(path).absolute().parts[-2:])
+
+
+def without_places(*manifests):
+    """What manifests say but for where the audio is, which may move.
+
+    Arguments
+    ---------
+    *manifests : dict
+        Their entries.
+
+    Returns
+    -------
+    bytes
+        The same for the same entries.
+
+    Example
+    -------
+    >>> without_places({"a": {"wav": "/data/a.wav", "word": "yes"}})
+    b'[{"a": {"word": "yes"}}]'
+    """
+    kept = [
+        {
+            name: {key: entry[key] for key in sorted(entry) if key != "wav"}
+            for name, entry in entries.items()
+        }
+        for entries in manifests
+    ]
+    return json.dumps(kept).encode()

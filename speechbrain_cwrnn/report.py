@@ -136,6 +136,8 @@ def read_results(folder):
 def read_runs(folders):
     """The results of several runs, by size and model.
 
+    Those that have none, since they are not complete, are named on stderr.
+
     Arguments
     ---------
     folders : list of str or pathlib.Path
@@ -146,7 +148,11 @@ def read_runs(folders):
     list of tuple
         The folder, and the rows of its results.csv.
     """
-    runs = [(str(folder), read_results(folder)) for folder in folders]
+    complete = [f for f in folders if (Path(f) / RESULTS).is_file()]
+    for folder in folders:
+        if folder not in complete:
+            print(f"{folder}: no {RESULTS}, left out.", file=sys.stderr)
+    runs = [(str(f), read_results(f)) for f in complete or folders]
     return sorted(
         runs,
         key=lambda run: (

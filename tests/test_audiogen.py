@@ -406,6 +406,18 @@ class TestOwnData:
         assert list(path.parent.iterdir()) == [path]
         assert not (tmp_path / "out" / "save" / "targets").exists()
 
+    def test_changed(self, recipe, tmp_path, write):
+        """What was learnt is not what an entry of the same name has later."""
+        path = write(a={"stop": 50}, b={"stop": 50})
+        options = ["--train_annotation", path, "--skip_prep", True]
+        options += ["--output_folder", tmp_path / "out", "--num_seeds", 1]
+        run(recipe, "cwrnn.yaml", *options, "--number_of_epochs", 1)
+        entries = json.loads(path.read_text())
+        entries["b"] |= {"start": 40, "stop": 90}
+        path.write_text(json.dumps(entries))
+        with pytest.raises(ValueError, match="holds a run with other data"):
+            run(recipe, "cwrnn.yaml", *options, "--number_of_epochs", 2)
+
     def test_kept(self, recipe, tmp_path, write):
         """Even where the recipe is asked to prepare data."""
         path = write(a={})
@@ -539,6 +551,21 @@ class TestBadInput:
         with pytest.raises(ValueError, match="other targets, and is kept"):
             prepare(manifest, tmp_path / "save")
         assert manifest.read_text() == text
+
+    def test_same_names(self, recipe, tmp_path):
+        """Other targets of the same names and lengths are others."""
+        prepare = recipe.audiogen_prepare.prepare_audiogen
+        paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+        for path, value in zip(paths, (1, 2)):
+            path.write_text(f"x\n0\n{value}\n-1\n")
+        options = tmp_path / "save.json", tmp_path / "save"
+        prepare(*options, targets=str(paths[0]))
+        wav = tmp_path / "save" / "targets" / "x.wav"
+        before = wav.read_bytes()
+        with pytest.raises(ValueError, match="other targets, and is kept"):
+            prepare(*options, targets=str(paths[1]))
+        assert wav.read_bytes() == before
+        assert prepare(*options, targets=str(paths[0])) == "a.csv"
 
     @pytest.mark.parametrize("option", ["hidden_size", "num_seeds", "seed"])
     def test_other_options(self, recipe, tmp_path, sines, option):

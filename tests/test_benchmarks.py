@@ -335,6 +335,7 @@ class Altered:
 
 
 def no_room(state):
+    """Does not fit."""
     raise RuntimeError("out of resource\nat length")
 
 

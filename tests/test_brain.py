@@ -111,6 +111,16 @@ class TestStep:
             for a, b in zip(steps(brain), expected):
                 assert torch.equal(a[[0, 2]], b[[0, 2]])
 
+    def test_hooks(self):
+        """SpeechBrain's, around each batch."""
+        brain, called = make_brain(), []
+        brain.on_fit_batch_start = lambda batch, should_step: called.append(1)
+        brain.on_fit_batch_end = lambda batch, outputs, loss, should_step: (
+            called.append((len(outputs), len(loss), should_step))
+        )
+        steps(brain, 1)
+        assert called == [1, (3, 3, True)]
+
     def test_counted(self):
         """Steps are, as SpeechBrain's are."""
         brain = make_brain()

@@ -8,6 +8,7 @@ from hyperpyyaml import resolve_references
 from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_cwrnn.hparams import (
+    begin,
     check_num_seeds,
     load_hparams,
     look_up,
@@ -152,3 +153,54 @@ def test_no_number_of_seeds(number):
     check_num_seeds(1)
     with pytest.raises(ValueError, match=f"^num_seeds={number}: expected at "):
         check_num_seeds(number)
+
+
+class TestBegin:
+    """A run goes on with the data and run options that it was begun with."""
+
+    @pytest.fixture
+    def begin(self, tmp_path):
+        """Begins or goes on, in the same folder."""
+        folders = {"output_folder": tmp_path, "save_folder": tmp_path / "save"}
+
+        def call(in_use, run_opts=None, data=b"a", **hparams):
+            begin({**folders, **hparams}, run_opts, in_use, data)
+
+        return call
+
+    def test_same(self, begin):
+        """On the command line or in the YAML file."""
+        begin(False, {"precision": "bf16", "max_grad_norm": 1.0})
+        begin(True, {"precision": "bf16"}, max_grad_norm=1)
+
+    @pytest.mark.parametrize(
+        "other, message",
+        [
+            ({"data": b"b"}, "other data: expected the same, or another --o"),
+            ({"run_opts": {"precision": "bf16"}}, "other precision"),
+            ({"run_opts": {"eval_precision": "bf16"}}, "other eval_precision"),
+            ({"run_opts": {"max_grad_norm": 1.0}}, "other max_grad_norm"),
+            ({"max_grad_norm": 1.0}, "other max_grad_norm"),
+        ],
+    )
+    def test_other(self, begin, tmp_path, other, message):
+        """Refused where something is trained, and taken where nothing is."""
+        begin(False)
+        with pytest.raises(ValueError, match=f"^{tmp_path} holds .* {message}"):
+            begin(True, **other)
+        begin(True)
+        begin(False, **other)
+        begin(True, **other)
+
+    def test_without_note(self, begin):
+        """A run that nothing is known of is another one."""
+        with pytest.raises(ValueError, match="a run with other data"):
+            begin(True)
+
+    def test_only_tested(self, begin, tmp_path):
+        """There must be something to test, and nothing is written."""
+        with pytest.raises(ValueError, match=f"expected a run in {tmp_path}"):
+            begin(False, {"test_only": True})
+        assert not list(tmp_path.iterdir())
+        begin(False)
+        begin(True, {"test_only": True})

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechbrain_cwrnn.manifest import name_corpus, read_manifest
+from speechbrain_cwrnn.manifest import (
+    name_corpus,
+    read_manifest,
+    without_places,
+)
 
 
 @pytest.fixture
@@ -24,9 +28,9 @@ def read(tmp_path):
 
 
 def test_completed(read, tmp_path):
-    """What an entry has stays, and what it may have is there."""
-    whole = {"wav": "{data_root}/mono.wav", "word": "yes"}
-    assert read(whole) == {
+    """What is asked for stays, alone, and what there may be is there."""
+    whole = {"wav": "{data_root}/mono.wav", "word": "yes", "feats": 3}
+    assert read(whole, ["wav", "word"]) == {
         "wav": str(tmp_path / "mono.wav"),
         "word": "yes",
         "start": 0,
@@ -83,6 +87,24 @@ def test_no_manifest(tmp_path, text):
 
 
 def test_name(tmp_path, monkeypatch):
-    """It has the folder, however the file is given."""
+    """It has the folder, however the file is given; or it is synthetic."""
     monkeypatch.chdir(tmp_path)
-    assert name_corpus("mine.json") == f"{tmp_path.name}/mine.json"
+    corpus = tmp_path / "corpus"
+    entries = {"a": {"wav": "corpus/DR1/a.wav"}, "b": {"wav": "/b.wav"}}
+    name = f"{tmp_path.name}/mine.json"
+    assert name_corpus("mine.json", entries) == name
+    corpus.mkdir()
+    (corpus / "SYNTHETIC.txt").touch()
+    assert name_corpus("mine.json", entries) == "synthetic speech"
+    del entries["a"]
+    assert name_corpus("mine.json", entries) == name
+
+
+def test_without_places():
+    """Other places and orders of keys are the same; other words are not."""
+    here = {"a": {"wav": "/here/a.wav", "word": "yes", "start": 0}}
+    there = {"a": {"start": 0, "word": "yes", "wav": "/there/a.wav"}}
+    other = {"a": {**there["a"], "word": "no"}}
+    assert without_places(here) == without_places(there)
+    assert without_places(here) != without_places(other)
+    assert without_places(here, other) != without_places(other, here)

@@ -92,6 +92,19 @@ class TestResults:
         networks = [row[1] for row in cells[2:]]
         assert networks == ["cwrnn 9", "cwrnn 500", "srn 500", "cwrnn 10000"]
 
+    def test_incomplete(self, write, tmp_path, capsys):
+        """Runs without results are named, and do not hide the others."""
+        debugged = tmp_path / "debugged"
+        debugged.mkdir()
+        folders = [debugged, write("a"), write("b") / "results.csv"]
+        print_results("Errors:", folders, ["n"], lambda rows: [str(len(rows))])
+        out, err = capsys.readouterr()
+        assert out.count("cwrnn 9") == 1
+        assert f"{debugged}: no results.csv, left out.\n" in err
+        assert f"{folders[2]}: no results.csv, left out.\n" in err
+        with pytest.raises(ValueError, match=f"^{debugged}: .*is no results.c"):
+            print_results("Errors:", [debugged], ["n"], len)
+
     def test_refused(self, tmp_path):
         """What is no run, or is one of something else, in one sentence."""
         with pytest.raises(ValueError, match=f"^{tmp_path}: .*is no results.c"):

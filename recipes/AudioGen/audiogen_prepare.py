@@ -8,6 +8,7 @@ Authors
 """
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def prepare_audiogen(
         for name, sequence in sequences.items():
             path = save_folder / "targets" / f"{name}.wav"
             made[path] = sequence, csv_sample_rate
-            manifest[name] = entry(path, 0, len(sequence), csv_sample_rate)
+            manifest[name] = entry(
+                path, 0, len(sequence), csv_sample_rate, sequence
+            )
     else:
         if audio is None:
             path = save_folder / "targets" / "tune.wav"
@@ -78,7 +81,7 @@ def prepare_audiogen(
             path = Path(audio).absolute()
             samples, rate = read_recording(path)
         manifest = {
-            f"target{n}": entry(path, start, stop, rate)
+            f"target{n}": entry(path, start, stop, rate, samples[start:stop])
             for n, (start, stop) in enumerate(
                 choose_excerpts(
                     samples, rate, num_excerpts, excerpt_seconds, offset, path
@@ -141,13 +144,15 @@ def read_targets(path):
     return entries
 
 
-def entry(path, start, stop, sample_rate):
-    """One target in the manifest; start and stop are in samples."""
+def entry(path, start, stop, sample_rate, samples):
+    """One target in the manifest; start and stop are in samples. Its digest
+    tells it from others of the same name and length."""
     return {
         "wav": str(path),
         "start": int(start),
         "stop": int(stop),
         "sample_rate": sample_rate,
+        "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
     }
 
 

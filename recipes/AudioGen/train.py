@@ -24,6 +24,7 @@ from report import write_report
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
 from speechbrain_cwrnn.hparams import (
+    begin,
     check_num_seeds,
     load_hparams,
     nominal_size,
@@ -108,11 +109,9 @@ def main(hparams_file, run_opts, overrides):
     check_num_seeds(hparams["num_seeds"])
     refuse_run_options(run_opts, hparams)
     may_differ = ["audio", "targets", "backend", "number_of_epochs"]
-    may_differ += ["checkpoint_interval"]
-    resumes(hparams_file, overrides, hparams, may_differ)
-    if hparams["skip_prep"]:
-        corpus = name_corpus(hparams["train_annotation"])
-    else:
+    may_differ += ["checkpoint_interval", "skip_prep"]
+    in_use = resumes(hparams_file, overrides, hparams, may_differ)
+    if not hparams["skip_prep"]:
         corpus = prepare_audiogen(
             hparams["train_annotation"],
             hparams["save_folder"],
@@ -124,12 +123,16 @@ def main(hparams_file, run_opts, overrides):
             csv_sample_rate=hparams["csv_sample_rate"],
         )
     targets = read_targets(hparams["train_annotation"])
+    if hparams["skip_prep"]:
+        corpus = name_corpus(hparams["train_annotation"], targets)
+    dataset = dataio_prep(targets)
+    waves = [item["target"].numpy().tobytes() for item in dataset]
+    begin(hparams, run_opts, in_use, b"".join(waves))
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=hparams_file,
         overrides=overrides,
     )
-    dataset = dataio_prep(targets)
     ensemble = Ensemble(
         hparams["model"],
         num_copies=hparams["num_seeds"] * len(dataset),

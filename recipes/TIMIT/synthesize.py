@@ -36,6 +36,8 @@ from timit_prepare import (
 )
 from tqdm import tqdm
 
+from speechbrain_cwrnn.manifest import SYNTHETIC
+
 # As many as there are of the core test; preparation finds them by name.
 DEV_SPEAKERS = DEV_SPEAKERS[: len(CORE_TEST_SPEAKERS)]
 
@@ -62,8 +64,6 @@ TEXTS_PER_SPEAKER = {"SX": 5, "SI": 3}
 MIN_SPEAKERS = len(SX_TEXTS) * SPEAKERS_PER_TEXT // TEXTS_PER_SPEAKER["SX"]
 # Of the fewest, 7 are in TEST, where 5 texts are read by all of them.
 MIN_TRAIN_SPEAKERS = MIN_SPEAKERS - SPEAKERS_PER_TEXT
-
-MARKER = "SYNTHETIC.txt"
 
 
 @dataclass
@@ -151,7 +151,7 @@ def synthesize_timit(folder, num_speakers=40, seed=0):
                 ).result()
                 write_speaker(corpus, speaker, spoken, rng)
             version = process.submit(espeak.version).result()
-            (corpus / MARKER).write_text(
+            (corpus / SYNTHETIC).write_text(
                 f"This is not TIMIT. It is synthetic speech by espeak-ng "
                 f"{version},\nmade by synthesize.py of speechbrain_cwrnn with "
                 f"these options:\n{options}\n",
@@ -167,7 +167,7 @@ def synthesize_timit(folder, num_speakers=40, seed=0):
 
 def is_made(folder, options):
     """Whether the folder holds the corpus; other contents are an error."""
-    marker = folder / MARKER
+    marker = folder / SYNTHETIC
     if marker.is_file():
         made = marker.read_text(encoding="utf-8").strip().split("\n")[-1]
         if made == options:
@@ -211,7 +211,7 @@ def find_data(data_folder, output_folder, num_speakers):
     # It may be some levels below.
     corpus = find_splits(data_folder)["train"].parent
     data_folder = Path(data_folder).absolute()
-    if (corpus / MARKER).exists():
+    if (corpus / SYNTHETIC).exists():
         return str(data_folder), "synthetic speech"
     return str(data_folder), data_folder.name
 

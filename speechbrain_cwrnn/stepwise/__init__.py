@@ -5,9 +5,11 @@ arithmetic. The loop over time is compiled, by an engine, a module with two
 functions:
 
     forward(output, z, layer, groups)
-        writes the states [R, B, T, H], from z, to output
+        writes the states [R, B, T, H] to output, which may be the memory of z:
+        nothing is written to a step before its z is read
     backward(doutput, output, dz, layer, groups)
-        writes the gradient of z to dz, and returns that of h0
+        writes the gradient of z to dz, that is zero where a unit does not
+        tick, and returns that of h0
 
 The equations are those of the paper; the glossary stands in `sweep`.
 
@@ -64,7 +66,7 @@ def _merge(periods, group_sizes, features, call, units):
 
 
 def forward(layer, z, groups, engine):
-    """Run a layer over all steps; as in `sweep`, but z is lost."""
+    """Run a layer over all steps; as in `sweep`, but z may be lost."""
     output, shape = z.parts[0], (*layer.x.shape[:3], layer.h0.shape[-1])
     if output.shape != shape:
         # Else each h takes the place of its z, which is still in the cache.

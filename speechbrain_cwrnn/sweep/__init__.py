@@ -2,7 +2,8 @@
 
 The slowest group depends on nothing but itself and the input. So it is run
 first, over its own ticks only; then the next one, which reads the states of
-the slower ones; and so on. For group i of period P_i, at its n-th tick,
+the slower ones; and so on. For group i of period P_i, at its n-th tick, with a
+clock that starts at 0,
 
     z_i[n] = V_i x[n P_i] + b_i                                      (`inputs`)
     c_i[n] = sum_{j > i} W_ij s_j[ceil(n P_i / P_j)]                  (context)

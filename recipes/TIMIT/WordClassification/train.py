@@ -33,12 +33,17 @@ from words_prepare import group_words, prepare_words
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
 from speechbrain_cwrnn.hparams import (
+    begin,
     check_num_seeds,
     load_hparams,
     nominal_size,
     resumes,
 )
-from speechbrain_cwrnn.manifest import name_corpus, read_manifest
+from speechbrain_cwrnn.manifest import (
+    name_corpus,
+    read_manifest,
+    without_places,
+)
 from speechbrain_cwrnn.pretrained import save_pretrained
 
 
@@ -220,13 +225,14 @@ def main(hparams_file, run_opts, overrides):
     hparams = load_hparams(hparams_file, overrides)
     check_num_seeds(hparams["num_seeds"])
     refuse_run_options(run_opts, hparams)
-    may_differ = ["data_folder", "backend", "number_of_epochs"]
+    may_differ = ["data_folder", "backend", "number_of_epochs", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
-    if hparams["skip_prep"]:
-        corpus = name_corpus(hparams["train_annotation"])
-    else:
+    if not hparams["skip_prep"]:
         corpus = prepare(hparams, in_use)
     train, test, word_groups = read_words(hparams)
+    if hparams["skip_prep"]:
+        corpus = name_corpus(hparams["train_annotation"], train)
+    begin(hparams, run_opts, in_use, without_places(train, test))
     words = [word for group in word_groups for word in group]
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],

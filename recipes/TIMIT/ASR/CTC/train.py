@@ -33,8 +33,12 @@ from speechbrain.utils.distributed import (
 from synthesize import find_data
 from timit_prepare import prepare_timit, refuse_foreign
 
-from speechbrain_cwrnn.hparams import load_hparams, resumes
-from speechbrain_cwrnn.manifest import name_corpus, read_manifest
+from speechbrain_cwrnn.hparams import begin, load_hparams, resumes
+from speechbrain_cwrnn.manifest import (
+    name_corpus,
+    read_manifest,
+    without_places,
+)
 from speechbrain_cwrnn.pretrained import save_pretrained
 from speechbrain_cwrnn.report import whole_file, write_results
 
@@ -124,14 +128,11 @@ SPLITS = ("train", "valid", "test")
 
 
 def prepare(hparams, in_use):
-    """Write the manifests of the data, if these are not a user's own, and
-    return what it is called."""
-    manifests = [
-        hparams[f"{split}_annotation"] for split in ("train", "valid", "test")
-    ]
-    if hparams["skip_prep"]:
-        corpus = name_corpus(hparams["train_annotation"])
-    else:
+    """Write the manifests of the data, and return what it is called, if they
+    are not a user's own."""
+    manifests = [hparams[f"{split}_annotation"] for split in SPLITS]
+    corpus = None
+    if not hparams["skip_prep"]:
         # Before speech is synthesised.
         refuse_foreign(manifests)
         data_folder, corpus = find_data(
@@ -231,10 +232,14 @@ def main(hparams_file, run_opts, overrides):
             f"random."
         )
     may_differ = ["data_folder", "batch_size", "num_workers"]
-    may_differ += ["number_of_epochs"]
+    may_differ += ["number_of_epochs", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
     corpus = run_on_main(prepare, args=[hparams, in_use])
     manifests = read_manifests(hparams)
+    if hparams["skip_prep"]:
+        corpus = name_corpus(hparams["train_annotation"], manifests[0])
+    data = without_places(*manifests)
+    run_on_main(begin, args=[hparams, run_opts, in_use, data])
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=hparams_file,
@@ -297,7 +302,7 @@ def write_output(brain, hparams, corpus, hparams_file, overrides):
         "normalize": hparams["normalize"]._save,
         "model": partial(torch.save, hparams["model"].state_dict()),
     }
-    if hparams["target"] == "wrd":
+    if hasattr(brain.tokenizer, "serialized_model_proto"):
         proto = brain.tokenizer.serialized_model_proto()
         savers["tokenizer"] = lambda path: Path(path).write_bytes(proto)
     source = save_pretrained(
