@@ -270,7 +270,7 @@ def test_torch_alone(script):
 
 def test_tune(tmp_path):
     """A row for each candidate, checked; the one in use beside the best."""
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", minversion="3.5")
     table = tmp_path / "tune.csv"
     sizes = "--device cpu --group 16 --batch 2 --time 1 --repeats 1"
     options = [*sizes.split(), "--dtype", "float16", "--csv", table]
