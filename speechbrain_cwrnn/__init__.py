@@ -9,6 +9,7 @@ reference : the equations of the paper as a loop, to compare with
 
 How the layer computes, from the bottom to the top:
 
+errors : InputError, of whoever gave something else than was expected
 clock : periods, group sizes and ticks; Groups
 linear : the tensors of a layer, and products with its weights; Layer
 inputs : what each group sees of the input, at its ticks
@@ -28,6 +29,7 @@ peephole : the LSTM that the paper compares with
 phonemes : those of TIMIT, and a tokenizer for them
 brain : a SpeechBrain Brain that trains an Ensemble
 hparams : the options of a recipe
+program : what a train.py does when it is run
 manifest : the data of a recipe, maybe of a user's own
 report : what recipes write: whole files, results, tables, figures
 pretrained : writes what SpeechBrain's `from_hparams` loads

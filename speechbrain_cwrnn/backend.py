@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 
 from speechbrain_cwrnn import stepwise, sweep
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.sweep import gpu
 
 # The way and the module of each engine; what it needs may be slow to import.
@@ -76,12 +77,12 @@ def choose_name(backend, x, groups):
     runs = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
     if backend == "cpu":
         if not runs:
-            raise ValueError(
+            raise InputError(
                 f"backend='cpu' with {x.dtype} on {x.device}: expected float32 "
                 f"or float64 on the CPU."
             )
         if _fault_of_numba():
-            raise ValueError(
+            raise InputError(
                 f"backend='cpu': expected a numba that works here "
                 f"({_fault_of_numba()})."
             )
@@ -100,13 +101,13 @@ def check_backend(backend):
     """Raise an error if a backend is neither an engine nor "auto"."""
     if backend not in ("auto", *ENGINES):
         names = ", ".join(repr(name) for name in ("auto", *ENGINES))
-        raise ValueError(f"backend={backend!r}: expected one of {names}.")
+        raise InputError(f"backend={backend!r}: expected one of {names}.")
 
 
 def check_nonlinearity(nonlinearity):
     """Raise an error if the engines do not know a nonlinearity."""
     if nonlinearity not in NONLINEARITIES:
-        raise ValueError(
+        raise InputError(
             f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
         )
 

@@ -12,6 +12,7 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 from tqdm import tqdm
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import given_options
 
 # SpeechBrain's run options: those that work as they do there,
@@ -60,7 +61,7 @@ def refuse_run_options(run_opts, hparams):
     -------
     >>> refuse_run_options({"jit": True}, {})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: jit=True: expected False (...
+    speechbrain_cwrnn.errors.InputError: jit=True: expected False (...
     """
     given = given_options(run_opts, hparams)
     if {"RANK", "LOCAL_RANK"} <= os.environ.keys():
@@ -69,11 +70,11 @@ def refuse_run_options(run_opts, hparams):
     defaults = RunOptions()
     for name, value in given.items():
         if name in REFUSED and value != defaults[name]:
-            raise ValueError(
+            raise InputError(
                 f"{name}={value}: expected {defaults[name]} ({REFUSED[name]})."
             )
     if given.get("precision") == "fp16":
-        raise ValueError(f"precision=fp16: expected fp32 or bf16 ({FP16}).")
+        raise InputError(f"precision=fp16: expected fp32 or bf16 ({FP16}).")
 
 
 class EnsembleBrain(sb.Brain):

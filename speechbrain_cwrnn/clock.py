@@ -15,6 +15,8 @@ from operator import index
 
 import torch
 
+from speechbrain_cwrnn.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -84,7 +86,7 @@ def resolve_periods(periods, hidden_size):
         periods = min(8, hidden_size)
     if isinstance(periods, int) and not isinstance(periods, bool):
         if periods < 1:
-            raise ValueError(
+            raise InputError(
                 f"periods={given}: expected at least one group, or {expected}."
             )
         periods = [2**i for i in range(periods)]
@@ -93,12 +95,12 @@ def resolve_periods(periods, hidden_size):
             raise TypeError
         periods = tuple(index(p) for p in periods)
     except TypeError:
-        raise ValueError(f"periods={given!r}: expected {expected}.") from None
+        raise InputError(f"periods={given!r}: expected {expected}.") from None
     increasing = all(p < q for p, q in zip(periods, periods[1:]))
     if not periods or periods[0] < 1 or not increasing:
-        raise ValueError(f"periods={given!r}: expected {expected}.")
+        raise InputError(f"periods={given!r}: expected {expected}.")
     if hidden_size < len(periods):
-        raise ValueError(
+        raise InputError(
             f"hidden_size={hidden_size}: expected at least one unit for each "
             f"of the {len(periods)} groups (periods={periods})."
         )
@@ -136,7 +138,7 @@ def resolve_group_sizes(group_sizes, hidden_size, num_groups):
     except TypeError:
         sizes = ()
     if len(sizes) != num_groups or min(sizes) < 1 or sum(sizes) != hidden_size:
-        raise ValueError(
+        raise InputError(
             f"group_sizes={group_sizes!r}: expected {num_groups} positive "
             f"integers (one per period) that add up to "
             f"hidden_size={hidden_size}."

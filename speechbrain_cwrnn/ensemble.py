@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
+from speechbrain_cwrnn.errors import InputError
+
 
 class Ensemble(nn.Module):
     """N copies of a module, each with parameters of its own.
@@ -45,7 +47,7 @@ class Ensemble(nn.Module):
     def __init__(self, module, num_copies, seed=None):
         super().__init__()
         if num_copies < 1:
-            raise ValueError(f"num_copies={num_copies}: expected at least 1.")
+            raise InputError(f"num_copies={num_copies}: expected at least 1.")
         self.num_copies = num_copies
         copies = []
         with torch.random.fork_rng(devices=[], enabled=seed is not None):

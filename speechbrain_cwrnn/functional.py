@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from speechbrain_cwrnn.backend import check_nonlinearity
 from speechbrain_cwrnn.clock import Groups
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.op import clockwork_rnn_op
 
 
@@ -129,7 +130,7 @@ def _check(x, weight_ih, weight_hh, bias, h0, groups):
     """Raise an error that says what does not fit, which no engine would."""
     group_sizes = groups.group_sizes
     if len(groups.periods) != len(group_sizes):
-        raise ValueError(
+        raise InputError(
             f"periods={groups.periods}: expected one for each of the "
             f"{len(group_sizes)} block rows of weight_hh."
         )
@@ -146,14 +147,14 @@ def _check(x, weight_ih, weight_hh, bias, h0, groups):
     cast = _is_autocast(x)
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
-            raise ValueError(
+            raise InputError(
                 f"{name} of shape {tuple(tensor.shape)}: expected {shape}, for "
                 f"x of shape {tuple(x.shape)} and {H} units in groups of "
                 f"{list(group_sizes)}."
             )
         # States are cast, whatever they are.
         if tensor.dtype != x.dtype and name not in ("h0", "clock") and not cast:
-            raise ValueError(
+            raise InputError(
                 f"{name} in {tensor.dtype}: expected {x.dtype}, as of x."
             )
 

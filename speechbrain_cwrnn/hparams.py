@@ -14,6 +14,7 @@ import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import whole_file
 
 
@@ -38,7 +39,7 @@ def look_up(table, num_params):
     19
     """
     if num_params not in table:
-        raise ValueError(
+        raise InputError(
             f"num_params={num_params}: expected one of {sorted(table)} (or "
             f"give --hidden_size)."
         )
@@ -76,7 +77,7 @@ def nominal_size(hparams, num_params):
 def check_num_seeds(num_seeds):
     """Raise an error where it is no number of networks."""
     if not isinstance(num_seeds, int) or num_seeds < 1:
-        raise ValueError(f"num_seeds={num_seeds}: expected at least 1.")
+        raise InputError(f"num_seeds={num_seeds}: expected at least 1.")
 
 
 def load_hparams(hparams_file, overrides):
@@ -106,13 +107,13 @@ def load_hparams(hparams_file, overrides):
     for key, value in (yaml.load(overrides) if overrides else {}).items():
         if key not in tree:
             known = get_close_matches(key, tree) or tree
-            raise ValueError(f"--{key}: expected {' or '.join(known)}.")
+            raise InputError(f"--{key}: expected {' or '.join(known)}.")
         # HyperPyYAML merges mappings, and would lose the tag of the new one.
         kinds = {
             (type(v), str(getattr(v, "tag", ""))) for v in (tree[key], value)
         }
         if isinstance(value, dict) and len(kinds) > 1:
-            raise ValueError(
+            raise InputError(
                 f"--{key}: expected other values for what is there (another "
                 f"class with arguments needs a YAML file of your own)."
             )
@@ -121,7 +122,7 @@ def load_hparams(hparams_file, overrides):
             return load_hyperpyyaml(fin, overrides)
         except OSError as error:
             # Checkpointers and loggers make their folders right away.
-            raise ValueError(
+            raise InputError(
                 f"output_folder: expected a folder that can be written "
                 f"({error})."
             ) from error
@@ -168,7 +169,7 @@ def resumes(hparams_file, overrides, hparams, may_differ):
         return False
     path = Path(output_folder) / "hyperparams.yaml"
     if not path.exists():
-        raise ValueError(
+        raise InputError(
             f"{output_folder} holds a run without its hyperparams.yaml: "
             f"expected another --output_folder."
         )
@@ -186,7 +187,7 @@ def resumes(hparams_file, overrides, hparams, may_differ):
     _, now = _contents(yaml.compose(now))
     for key in [*now, *before]:
         if now.get(key) != before.get(key):
-            raise ValueError(
+            raise InputError(
                 f"{output_folder} holds a run with another {key} (see "
                 f"hyperparams.yaml there): expected the same, or another "
                 f"--output_folder."
@@ -252,12 +253,12 @@ def begin(hparams, run_opts, in_use, data):
     >>> begin(hparams, {"precision": "bf16"}, in_use=True, data=b"b")
     ... # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: ... holds a run with other data: expected the same, or ...
+    speechbrain_cwrnn.errors.InputError: ... holds a run with other data: ...
     """
     folder = hparams["output_folder"]
     given = given_options(run_opts, hparams)
     if given.get("test_only") and not in_use:
-        raise ValueError(
+        raise InputError(
             f"test_only=True: expected a run in {folder}, and there is none."
         )
     path = Path(hparams["save_folder"]) / "begun_with.json"
@@ -267,7 +268,7 @@ def begin(hparams, run_opts, in_use, data):
         before = json.loads(path.read_text()) if path.is_file() else {}
         for key, value in now.items():
             if before.get(key) != value:
-                raise ValueError(
+                raise InputError(
                     f"{folder} holds a run with other {key}: expected the "
                     f"same, or another --output_folder."
                 )

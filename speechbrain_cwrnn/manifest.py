@@ -9,6 +9,8 @@ from pathlib import Path
 
 import soundfile
 
+from speechbrain_cwrnn.errors import InputError
+
 # What recipes/TIMIT/synthesize.py leaves in its corpora.
 SYNTHETIC = "SYNTHETIC.txt"
 
@@ -48,35 +50,35 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a manifest, in JSON ({error})."
         ) from error
     if not isinstance(entries, dict) or not entries:
-        raise ValueError(f"{path}: expected entries, by their names.")
+        raise InputError(f"{path}: expected entries, by their names.")
     for name, entry in entries.items():
         where = f"{path}, entry {name}"
         for key in keys:
             if not isinstance(entry, dict) or key not in entry:
-                raise ValueError(f"{where}: expected the key {key}.")
+                raise InputError(f"{where}: expected the key {key}.")
         wav = str(entry["wav"])
         if data_folder is not None:
             wav = wav.replace("{data_root}", str(data_folder))
         try:
             info = soundfile.info(wav)
         except soundfile.LibsndfileError as error:
-            raise ValueError(
+            raise InputError(
                 f"{where}, wav={wav}: expected audio ({error})."
             ) from error
         got = info.channels, info.samplerate
         if sample_rate is not None and got != (1, sample_rate):
-            raise ValueError(
+            raise InputError(
                 f"{where}, wav={wav}: expected one channel at {sample_rate} "
                 f"Hz, got {got[0]} at {got[1]} Hz."
             )
         start, stop = entry.get("start", 0), entry.get("stop", info.frames)
         integers = isinstance(start, int) and isinstance(stop, int)
         if not integers or not 0 <= start < stop <= info.frames:
-            raise ValueError(
+            raise InputError(
                 f"{where}, start={start}, stop={stop}: expected samples of "
                 f"the {info.frames} that {wav} has."
             )

@@ -4,6 +4,8 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from speechbrain_cwrnn.errors import InputError
+
 # TIMIT's 61 labels. The glottal stop q is in none of the sets; the others are
 # mapped as by Lee and Hon (1989): from 60 to 48, and those to 39.
 LABELS = """
@@ -45,10 +47,10 @@ def map_phonemes(labels, phn_set):
     ['sil', 'aa', 'sil', 't', 'sil']
     """
     if phn_set not in (60, 48, 39):
-        raise ValueError(f"phn_set={phn_set}: expected 60, 48 or 39.")
+        raise InputError(f"phn_set={phn_set}: expected 60, 48 or 39.")
     unknown = [label for label in labels if label not in LABELS]
     if unknown:
-        raise ValueError(f"expected TIMIT's 61 labels, got {unknown[0]!r}.")
+        raise InputError(f"expected TIMIT's 61 labels, got {unknown[0]!r}.")
     phonemes = [label for label in labels if label != "q"]
     if phn_set <= 48:
         phonemes = [TO_48.get(phoneme, phoneme) for phoneme in phonemes]
@@ -94,7 +96,7 @@ class PhonemeTokenizer:
         for phoneme in phonemes:
             if phoneme not in self.numbers:
                 known = " ".join(self.phonemes[1:])
-                raise ValueError(f"expected some of {known}, got {phoneme}.")
+                raise InputError(f"expected some of {known}, got {phoneme}.")
         return [self.numbers[phoneme] for phoneme in phonemes]
 
     def decode_ids(self, ids):

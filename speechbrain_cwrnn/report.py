@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.errors import InputError
 
 RESULTS = "results.csv"
 # Its first columns; what was measured follows.
@@ -122,14 +123,14 @@ def read_results(folder):
     """
     path = Path(folder) / RESULTS
     if not path.is_file():
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected the output folder of a run that is complete, "
             f"and there is no {RESULTS}."
         )
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or not rows[0].keys() >= set(COLUMNS):
-        raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}.")
+        raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}.")
     return rows
 
 
@@ -278,7 +279,7 @@ def report_program(print_runs, draw=None):
         print_runs(args.folders)
         if draw is not None and args.plot:
             draw(args.plot, args.folders)
-    except ValueError as error:
+    except InputError as error:
         sys.exit(f"Error: {error}")
 
 

@@ -20,6 +20,7 @@ from speechbrain_cwrnn.clock import (
     resolve_group_sizes,
     resolve_periods,
 )
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
 
 
@@ -97,17 +98,17 @@ class ClockworkRNN(nn.Module):
     ):
         super().__init__()
         if (input_shape is None) == (input_size is None):
-            raise ValueError(
+            raise InputError(
                 f"input_shape={input_shape}, input_size={input_size}: "
                 f"expected exactly one of them."
             )
         if hidden_size < 1 or num_layers < 1:
-            raise ValueError(
+            raise InputError(
                 f"hidden_size={hidden_size}, num_layers={num_layers}: "
                 f"expected positive integers."
             )
         if not 0 <= dropout <= 1:
-            raise ValueError(
+            raise InputError(
                 f"dropout={dropout}: expected a probability in [0, 1]."
             )
         check_nonlinearity(nonlinearity)
@@ -316,7 +317,7 @@ class ClockworkRNN(nn.Module):
         if self.reshape and x.dim() == 4:
             x = x.flatten(2)
         if x.dim() != 3 or x.shape[2] != self.input_size or x.shape[1] < 1:
-            raise ValueError(
+            raise InputError(
                 f"x of shape {tuple(x.shape)}: expected [batch, time, "
                 f"{self.input_size}], with at least one step."
             )
@@ -328,7 +329,7 @@ class ClockworkRNN(nn.Module):
             return None
         B, T = x.shape[:2]
         if lengths.shape != (B,):
-            raise ValueError(
+            raise InputError(
                 f"lengths of shape {tuple(lengths.shape)}: expected one per "
                 f"sequence, ({B},)."
             )
@@ -338,7 +339,7 @@ class ClockworkRNN(nn.Module):
             low, high = lengths.aminmax()
             # Half precision and padding may take a full length just past 1.
             if not (low > 0 and high < 1.01):
-                raise ValueError(
+                raise InputError(
                     f"lengths={lengths.tolist()}: expected relative lengths, "
                     f"in (0, 1]."
                 )
@@ -353,14 +354,14 @@ class ClockworkRNN(nn.Module):
         size = self.num_layers * self._num_directions
         expected = (size, x.shape[0], self.hidden_size)
         if h0.shape != expected:
-            raise ValueError(
+            raise InputError(
                 f"hx: h of shape {tuple(h0.shape)}: expected [layers * "
                 f"directions, batch, hidden_size], {expected}."
             )
         if clock is None:
             return h0, None
         if clock.shape != (*expected[:2], 1):
-            raise ValueError(
+            raise InputError(
                 f"hx: clock of shape {tuple(clock.shape)}: expected [layers * "
                 f"directions, batch, 1], {(*expected[:2], 1)}."
             )

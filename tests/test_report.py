@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import (
     print_results,
     read_results,
@@ -127,7 +128,7 @@ class TestProgram:
 
             def show(folders):
                 if "none" in folders:
-                    raise ValueError("none: expected a run.")
+                    raise InputError("none: expected a run.")
                 done.append(("show", folders))
 
             def plot(path, folders):

@@ -10,6 +10,8 @@ import pytest
 from helpers import recipe_modules
 from tiny_timit import write_timit
 
+from speechbrain_cwrnn.errors import InputError
+
 
 @pytest.fixture
 def prepare():
@@ -96,7 +98,7 @@ def refused(out):
     def check(message, function, *args, **options):
         with pytest.raises(ValueError, match=message) as info:
             function(*args, **options)
-        assert type(info.value) is ValueError
+        assert type(info.value) is InputError
         assert "\n" not in str(info.value)
         assert not out.parent.exists()
 

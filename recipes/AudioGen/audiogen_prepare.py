@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import read_manifest
 from speechbrain_cwrnn.report import whole_file
 
@@ -59,7 +60,7 @@ def prepare_audiogen(
         What to call the targets in reports.
     """
     if audio is not None and targets is not None:
-        raise ValueError(
+        raise InputError(
             f"audio={audio}, targets={targets}: expected one of them at most."
         )
     save_folder = Path(save_folder).absolute()
@@ -92,7 +93,7 @@ def prepare_audiogen(
 
     save_json = Path(save_json)
     if save_json.exists() and not holds(save_json, manifest):
-        raise ValueError(
+        raise InputError(
             f"{save_json} describes other targets, and is kept: expected "
             f"another --output_folder, or --skip_prep True for those targets."
         )
@@ -107,7 +108,7 @@ def prepare_audiogen(
                 with open(temporary, "w", encoding="utf-8") as file:
                     json.dump(manifest, file, indent=2)
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"output_folder={save_folder.parent}: expected a folder that can "
             f"be written ({error})."
         ) from error
@@ -129,7 +130,7 @@ def read_targets(path):
     for name, item in entries.items():
         start, stop = item["start"], item["stop"]
         if stop - start != first["stop"] - first["start"]:
-            raise ValueError(
+            raise InputError(
                 f"{path}, entry {name}, start={start}, stop={stop}: expected "
                 f"as many samples as in the first entry."
             )
@@ -137,7 +138,7 @@ def read_targets(path):
             item["wav"], start=start, stop=stop, always_2d=True
         )
         if np.ptp(samples.mean(axis=1)) == 0:
-            raise ValueError(
+            raise InputError(
                 f"{path}, entry {name}: expected sound, since no error "
                 f"relative to silence can be computed."
             )
@@ -159,15 +160,15 @@ def entry(path, start, stop, sample_rate, samples):
 def read_recording(path):
     """The samples [T] of a recording, channels averaged, and its rate."""
     if not path.is_file():
-        raise ValueError(f"audio={path}: expected a file, and there is none.")
+        raise InputError(f"audio={path}: expected a file, and there is none.")
     try:
         samples, rate = soundfile.read(path, always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(
+        raise InputError(
             f"audio={path}: expected a recording that soundfile reads ({error})"
         ) from error
     if not len(samples):
-        raise ValueError(f"audio={path}: expected a recording, it is empty.")
+        raise InputError(f"audio={path}: expected a recording, it is empty.")
     return samples.mean(axis=1), rate
 
 
@@ -176,14 +177,14 @@ def choose_excerpts(samples, rate, num_excerpts, seconds, offset, path):
     length = round(seconds * rate)
     first = round(offset * rate)
     if num_excerpts < 1 or length < 2 or first < 0:
-        raise ValueError(
+        raise InputError(
             f"num_excerpts={num_excerpts}, excerpt_seconds={seconds}, "
             f"offset={offset}: expected at least one excerpt, of at least two "
             f"samples, and no negative offset."
         )
     spacing = (len(samples) - first) // num_excerpts
     if spacing < length:
-        raise ValueError(
+        raise InputError(
             f"{path} is {len(samples) / rate:g} s long: expected room for "
             f"num_excerpts={num_excerpts} of excerpt_seconds={seconds} after "
             f"offset={offset}."
@@ -194,7 +195,7 @@ def choose_excerpts(samples, rate, num_excerpts, seconds, offset, path):
     ]
     for n, (start, stop) in enumerate(excerpts, start=1):
         if np.ptp(samples[start:stop]) == 0:
-            raise ValueError(
+            raise InputError(
                 f"{path} is silent from {start / rate:g} to {stop / rate:g} s "
                 f"(excerpt {n}), so that no error relative to it can be "
                 f"computed: expected sound. Try another --offset."
@@ -208,21 +209,21 @@ def read_sequences(path):
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise InputError(
             f"targets={path}: expected a CSV file ({error})."
         ) from error
     if len(rows) < 3 or not rows[0]:
-        raise ValueError(
+        raise InputError(
             f"targets={path}: expected a row of names and at least two of "
             f"numbers below, got {len(rows)} rows."
         )
     names, *rows = rows
     if len(set(names)) < len(names):
-        raise ValueError(f"targets={path}: expected different names: {names}.")
+        raise InputError(f"targets={path}: expected different names: {names}.")
     values = np.empty((len(rows), len(names)))
     for number, row in enumerate(rows, start=2):
         if len(row) != len(names):
-            raise ValueError(
+            raise InputError(
                 f"targets={path}, line {number}: expected {len(names)} "
                 f"numbers, got {len(row)}."
             )
@@ -232,14 +233,14 @@ def read_sequences(path):
             except ValueError:
                 value = np.nan
             if not np.isfinite(value):
-                raise ValueError(
+                raise InputError(
                     f"targets={path}, line {number}, column {names[column]}: "
                     f"expected a finite number, got {text!r}."
                 )
             values[number - 2, column] = value
     for name, sequence in zip(names, values.T):
         if np.ptp(sequence) == 0:
-            raise ValueError(
+            raise InputError(
                 f"targets={path}, column {name}: expected a sequence that "
                 f"varies, since no error relative to it can be computed."
             )

@@ -13,8 +13,6 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import sys
-
 import numpy as np
 import speechbrain as sb
 import torch
@@ -31,6 +29,7 @@ from speechbrain_cwrnn.hparams import (
     resumes,
 )
 from speechbrain_cwrnn.manifest import name_corpus
+from speechbrain_cwrnn.program import run_program
 
 
 class GeneratorBrain(EnsembleBrain):
@@ -188,7 +187,4 @@ def main(hparams_file, run_opts, overrides):
 
 
 if __name__ == "__main__":
-    try:
-        main(*sb.parse_arguments(sys.argv[1:]))
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    run_program(main)

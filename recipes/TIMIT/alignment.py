@@ -8,6 +8,8 @@ import re
 
 import numpy as np
 
+from speechbrain_cwrnn.errors import InputError
+
 # TIMIT's labels for the phonemes of espeak-ng, without their stress.
 PHONES = {
     # Stops and affricates, with their closures
@@ -95,7 +97,7 @@ def align(text, samples, events, phones):
         if word is not None:
             times[word] = (times.get(word, (start,))[0], stop)
     if list(times) != list(words):
-        raise ValueError(
+        raise InputError(
             f"text={text!r}: expected words that espeak-ng speaks one by one."
         )
     return (
@@ -128,7 +130,7 @@ def find_spans(text, samples, events, phones):
                 spans.append((start, ["pau"], None))
             continue
         if mnemonic not in phones:
-            raise ValueError(
+            raise InputError(
                 f"text={text!r}: expected phonemes that TIMIT has labels for, "
                 f"got {mnemonic!r} of espeak-ng."
             )

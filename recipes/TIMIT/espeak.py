@@ -11,6 +11,8 @@ from itertools import takewhile
 
 import numpy as np
 
+from speechbrain_cwrnn.errors import InputError
+
 
 class Event(ctypes.Structure):
     """espeak_EVENT of espeak-ng's speak_lib.h."""
@@ -54,7 +56,7 @@ def find_espeak():
     try:
         import espeakng_loader
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             "Synthesis needs espeak-ng: expected "
             "`pip install 'speechbrain_cwrnn[synth]'`."
         ) from error

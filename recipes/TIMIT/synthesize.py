@@ -36,6 +36,7 @@ from timit_prepare import (
 )
 from tqdm import tqdm
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import SYNTHETIC
 
 # As many as there are of the core test; preparation finds them by name.
@@ -119,7 +120,7 @@ def synthesize_timit(folder, num_speakers=40, seed=0):
         Path of the folder.
     """
     if num_speakers < MIN_SPEAKERS:
-        raise ValueError(
+        raise InputError(
             f"num_speakers={num_speakers}: expected at least {MIN_SPEAKERS}, "
             f"so that each word has {SPEAKERS_PER_TEXT} speakers."
         )
@@ -159,7 +160,7 @@ def synthesize_timit(folder, num_speakers=40, seed=0):
             )
             os.replace(corpus, folder)
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"folder={folder}: expected a folder that can be written ({error})."
         ) from error
     return str(folder)
@@ -172,12 +173,12 @@ def is_made(folder, options):
         made = marker.read_text(encoding="utf-8").strip().split("\n")[-1]
         if made == options:
             return True
-        raise ValueError(
+        raise InputError(
             f"folder={folder}: expected another one, or none there; it holds "
             f"a corpus with the options {made}."
         )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(
+        raise InputError(
             f"folder={folder}: expected a new or empty folder, or a corpus by "
             f"this script."
         )

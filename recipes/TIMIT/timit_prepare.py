@@ -19,6 +19,7 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.phonemes import map_phonemes
 from speechbrain_cwrnn.report import whole_file
 
@@ -76,7 +77,7 @@ def prepare_timit(
         Whether anything was written.
     """
     if phn_set not in (60, 48, 39):
-        raise ValueError(f"phn_set={phn_set}: expected 60, 48 or 39.")
+        raise InputError(f"phn_set={phn_set}: expected 60, 48 or 39.")
     manifests = [save_json_train, save_json_valid, save_json_test]
     options = {
         "data_folder": str(Path(data_folder).absolute()),
@@ -93,7 +94,7 @@ def prepare_timit(
     tests = {"development": DEV_SPEAKERS, "core test": CORE_TEST_SPEAKERS}
     groups = {"training": [u for u in utterances if u.split == "train"]}
     if not groups["training"]:
-        raise ValueError(
+        raise InputError(
             f"data_folder={data_folder}: expected audio files of more than "
             f"SA1 and SA2 in TRAIN."
         )
@@ -102,7 +103,7 @@ def prepare_timit(
             u for u in utterances if u.split == "test" and u.speaker in speakers
         ]
         if not groups[name]:
-            raise ValueError(
+            raise InputError(
                 f"data_folder={data_folder}: expected some of the {name} "
                 f"speakers ({', '.join(speakers[:3])}, ...) in TEST."
             )
@@ -179,7 +180,7 @@ def find_utterances(data_folder):
                     for sentence, wav in sorted(wavs.items())
                 ]
     if not utterances:
-        raise ValueError(
+        raise InputError(
             f"data_folder={data_folder}: expected audio files (.WAV) in the "
             f"folders of the speakers, found none."
         )
@@ -202,7 +203,7 @@ def find_splits(data_folder, max_depth=4):
         The paths of "train" and "test", which are side by side.
     """
     if not Path(data_folder).is_dir():
-        raise ValueError(
+        raise InputError(
             f"data_folder={data_folder}: expected the folder of a copy of "
             f"TIMIT, and there is none."
         )
@@ -227,11 +228,11 @@ def find_splits(data_folder, max_depth=4):
             below += children.values()
         level = below
     if alone:
-        raise ValueError(
+        raise InputError(
             f"data_folder={data_folder}: expected TRAIN and TEST side by side, "
             f"found {alone[0]} only."
         )
-    raise ValueError(
+    raise InputError(
         f"data_folder={data_folder}: expected a copy of TIMIT, with TRAIN/DR1 "
         f"and TEST/DR1 in this folder or below, found none."
     )
@@ -272,18 +273,18 @@ def count_samples(wav):
         header = file.read(1024)
     is_sphere = header.startswith(b"NIST_1A")
     if is_sphere and b"shorten" in header:
-        raise ValueError(
+        raise InputError(
             f"{wav} is compressed (shorten), which cannot be read: convert it "
             f"with `sph2pipe -f wav IN OUT`."
         )
     try:
         info = soundfile.info(str(wav))
     except soundfile.LibsndfileError as error:
-        raise ValueError(
+        raise InputError(
             f"{wav} is corrupt: expected NIST SPHERE or RIFF audio ({error})"
         ) from error
     if (info.samplerate, info.channels) != (SAMPLE_RATE, 1):
-        raise ValueError(
+        raise InputError(
             f"{wav}: expected one channel at {SAMPLE_RATE} Hz, got "
             f"{info.channels} at {info.samplerate} Hz."
         )
@@ -301,7 +302,7 @@ def count_samples(wav):
         # What a program writes to a pipe is of 1 GiB or more, by its header.
         told = info.frames if told >= 2**29 else told
     if told != info.frames:
-        raise ValueError(
+        raise InputError(
             f"{wav} is corrupt: expected {told} samples by its header, got "
             f"{info.frames}."
         )
@@ -327,7 +328,7 @@ def read_segments(utterance, suffix, length):
     """
     path = utterance.files.get(utterance.sentence + suffix)
     if path is None:
-        raise ValueError(
+        raise InputError(
             f"{utterance.wav}: expected {utterance.sentence}{suffix} (or in "
             f"upper case) beside it, and there is none."
         )
@@ -341,18 +342,18 @@ def read_segments(utterance, suffix, length):
             start, stop, label = fields
             start, stop = int(start), int(stop)
         except ValueError as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number}: expected start, stop and label, got "
                 f"{line!r}."
             ) from error
         if not 0 <= start < stop <= length:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number}: expected a segment within the "
                 f"{length} samples of the audio, got {start} to {stop}."
             )
         segments.append((start, stop, label))
     if not segments:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected lines of start, stop and label, found none."
         )
     return segments
@@ -366,9 +367,9 @@ def describe(utterance, phn_set):
     words = read_segments(utterance, ".wrd", length)
     try:
         phonemes = map_phonemes([label for _, _, label in phonemes], phn_set)
-    except ValueError as error:
+    except InputError as error:
         path = utterance.files[f"{utterance.sentence}.phn"]
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     return {
         "wav": str(utterance.wav),
         "duration": length / SAMPLE_RATE,
@@ -409,7 +410,7 @@ def read_notes(manifest):
     except ValueError:
         notes = None
     if not isinstance(notes, dict) or notes.keys() != {"options", "sha256"}:
-        raise ValueError(
+        raise InputError(
             f"{path} is not as this recipe wrote it, and is kept: expected no "
             f"such file, or another path than {manifest}."
         )
@@ -428,7 +429,7 @@ def refuse_foreign(manifests):
         known = read_notes(path)["sha256"]
         is_ours = path.is_file() and digest(path.read_bytes()) in known
         if path.exists() and not is_ours:
-            raise ValueError(
+            raise InputError(
                 f"{path} is not as this recipe wrote it, and is kept: expected "
                 f"`--skip_prep True` to train on it, or another path."
             )
@@ -471,7 +472,7 @@ def check_audio(manifests):
     for manifest in manifests:
         for entry in read_json(manifest).values():
             if not Path(entry["wav"]).is_file():
-                raise ValueError(
+                raise InputError(
                     f"{manifest} points to {entry['wav']}, and there is no "
                     f"such file: expected the audio where it was, or its new "
                     f"place as --data_folder."
@@ -514,7 +515,7 @@ def write_manifests(manifests, entries, options, in_use):
         the place of the audio may change.
     """
     if in_use and not have_moved(manifests, entries, options):
-        raise ValueError(
+        raise InputError(
             f"{Path(manifests[0]).parent} holds what was trained with other "
             f"data: expected another --output_folder."
         )

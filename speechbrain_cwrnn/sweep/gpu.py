@@ -15,6 +15,8 @@ import os
 
 import torch
 
+from speechbrain_cwrnn.errors import InputError
+
 
 def _installed(name):
     """Major and minor version of a package; empty if it is not there."""
@@ -64,7 +66,7 @@ def supports(device, dtype, k):
 def require(device, dtype, k):
     """Raise an error that says what is wrong if `supports` says no."""
     if not supports(device, dtype, k):
-        raise ValueError(
+        raise InputError(
             "backend='triton': expected float16, bfloat16 or float32, groups "
             f"of at most {LARGEST_GROUP} ({2 * LARGEST_GROUP} in 16 bits on "
             f"GPUs with {LARGE_MEMORY // 1024} KB of shared memory for a "

@@ -15,7 +15,6 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from words_prepare import group_words, prepare_words
 
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import (
     begin,
     check_num_seeds,
@@ -45,6 +45,7 @@ from speechbrain_cwrnn.manifest import (
     without_places,
 )
 from speechbrain_cwrnn.pretrained import save_pretrained
+from speechbrain_cwrnn.program import run_program
 
 
 class WordBrain(EnsembleBrain):
@@ -142,13 +143,13 @@ def read_words(hparams):
         # Those of a user's own manifest.
         groups = [words]
     if len(words) < 2:
-        raise ValueError(
+        raise InputError(
             f"{hparams['train_annotation']}: expected at least two words, got "
             f"{words[0]} alone."
         )
     for name, entry in test.items():
         if str(entry["word"]) not in words:
-            raise ValueError(
+            raise InputError(
                 f"{hparams['test_annotation']}, entry {name}, "
                 f"word={entry['word']}: expected one of those in "
                 f"{hparams['train_annotation']}."
@@ -330,7 +331,4 @@ def main(hparams_file, run_opts, overrides):
 
 
 if __name__ == "__main__":
-    try:
-        main(*sb.parse_arguments(sys.argv[1:]))
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    run_program(main)

@@ -19,6 +19,8 @@ from timit_prepare import (
 )
 from tqdm import tqdm
 
+from speechbrain_cwrnn.errors import InputError
+
 
 def prepare_words(
     data_folder,
@@ -64,7 +66,7 @@ def prepare_words(
     """
     words = [word for group in group_words(words) for word in group]
     if num_train < 1 or num_test < 1:
-        raise ValueError(
+        raise InputError(
             f"num_train={num_train}, num_test={num_test}: expected at least 1."
         )
     manifests = [save_json_train, save_json_test]
@@ -83,7 +85,7 @@ def prepare_words(
     lacking = {w: len(e) for w, e in examples.items() if len(e) < number}
     if lacking:
         counts = ", ".join(f"{word} {n}" for word, n in lacking.items())
-        raise ValueError(
+        raise InputError(
             f"words: expected at least {number} examples of each in "
             f"{data_folder}, found {counts}."
         )
@@ -116,13 +118,13 @@ def group_words(words):
     [['making', 'subway']]
     """
     if not isinstance(words, list) or not words:
-        raise ValueError(f"words={words}: expected a list of words.")
+        raise InputError(f"words={words}: expected a list of words.")
     groups = words if isinstance(words[0], list) else [words]
     for group in groups:
         for word in group if isinstance(group, list) else [group]:
             is_word = isinstance(word, str) and word.split() == [word]
             if not isinstance(group, list) or not is_word:
-                raise ValueError(
+                raise InputError(
                     f"words: expected words, or lists of words, got {word!r} "
                     f"(YAML takes some words for values: put it in quotes)."
                 )
@@ -130,9 +132,9 @@ def group_words(words):
     counts = Counter(word for group in groups for word in group)
     twice = [word for word, number in counts.items() if number > 1]
     if twice:
-        raise ValueError(f"words: expected each word once, got {twice} twice.")
+        raise InputError(f"words: expected each word once, got {twice} twice.")
     if len(counts) < 2:
-        raise ValueError(f"words={words}: expected at least two words.")
+        raise InputError(f"words={words}: expected at least two words.")
     return groups
 
 

@@ -17,7 +17,6 @@ Authors
 
 import gc
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from speechbrain.utils.distributed import (
 from synthesize import find_data
 from timit_prepare import prepare_timit, refuse_foreign
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import begin, load_hparams, resumes
 from speechbrain_cwrnn.manifest import (
     name_corpus,
@@ -40,6 +40,7 @@ from speechbrain_cwrnn.manifest import (
     without_places,
 )
 from speechbrain_cwrnn.pretrained import save_pretrained
+from speechbrain_cwrnn.program import run_program
 from speechbrain_cwrnn.report import whole_file, write_results
 
 
@@ -157,7 +158,7 @@ def make_tokenizer(hparams):
     try:
         tokenizer = hparams["tokenizer"]()
     except RuntimeError as error:
-        raise ValueError(
+        raise InputError(
             f"output_neurons={hparams['output_neurons']}: expected a number "
             f"of pieces that SentencePiece can find in the words ({error})."
         ) from error
@@ -185,8 +186,8 @@ def check_text(hparams, tokenizer, manifests):
         for name, entry in entries.items():
             try:
                 tokenizer.encode_as_ids(entry[target])
-            except ValueError as error:
-                raise ValueError(
+            except InputError as error:
+                raise InputError(
                     f"{hparams[f'{split}_annotation']}, entry {name}, "
                     f"{target}: {error}"
                 ) from error
@@ -227,7 +228,7 @@ def main(hparams_file, run_opts, overrides):
     sb.utils.distributed.ddp_init_group(run_opts)
     hparams = load_hparams(hparams_file, overrides)
     if hparams["sorting"] not in ("ascending", "descending", "random"):
-        raise ValueError(
+        raise InputError(
             f"sorting={hparams['sorting']}: expected ascending, descending or "
             f"random."
         )
@@ -316,10 +317,7 @@ def write_output(brain, hparams, corpus, hparams_file, overrides):
 
 
 if __name__ == "__main__":
-    try:
-        main(*sb.parse_arguments(sys.argv[1:]))
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    run_program(main)
     if torch.distributed.is_initialized():
         # Its threads, which the models hold too, must end before Python does:
         # else the process is now and then aborted, and torchrun stops all.
