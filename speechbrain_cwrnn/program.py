@@ -4,11 +4,14 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import re
 import sys
 
 import speechbrain as sb
 
 from speechbrain_cwrnn.errors import InputError
+
+PATH_OPTION = re.compile(r"--(audio|targets|\w+_(annotation|file|folder|log))")
 
 
 def run_program(main):
@@ -24,6 +27,63 @@ def run_program(main):
         as `speechbrain.parse_arguments` returns them.
     """
     try:
-        main(*sb.parse_arguments(sys.argv[1:]))
+        main(*parse_arguments(sys.argv[1:]))
     except InputError as error:
         sys.exit(f"Error: {error}")
+
+
+def parse_arguments(arguments):
+    """What SpeechBrain's does, but that paths are taken as they stand.
+
+    SpeechBrain pastes all values into a YAML text, where `take #2.wav` is
+    `take`, and `a=b` is split. Upstream, the values would have to be quoted.
+
+    Arguments
+    ---------
+    arguments : list of str
+        Those of the command line.
+
+    Returns
+    -------
+    param_file : str
+        The YAML file.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        The run options.
+    overrides : str
+        What overrides the YAML file, as YAML.
+
+    Example
+    -------
+    >>> _, _, overrides = parse_arguments(["a.yaml", "--audio", "take #2.wav"])
+    >>> overrides
+    'audio: "take\\\\U00000020\\\\U000000232.wav"'
+    """
+    quoted, option = [], None
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if option is not None:
+            quoted.append(quote_path(option, argument))
+            option = None
+        elif not PATH_OPTION.fullmatch(name):
+            quoted.append(argument)
+        elif equals:
+            quoted += [name, quote_path(name, value)]
+        else:
+            quoted.append(option := name)
+    return sb.parse_arguments(quoted)
+
+
+def quote_path(option, path):
+    """A path of the command line as YAML; null is none, as everywhere."""
+    if path == "null":
+        return path
+    if re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff]|<[^>]*>", path):
+        raise InputError(
+            f"{option}={path!r}: expected a path in UTF-8 without control "
+            f"characters, and without <...>, which is a reference in YAML."
+        )
+    # Escapes, since SpeechBrain splits at "=", and argparse at a leading "-".
+    escaped = re.sub(
+        r"[^\w./-]", lambda m: f"\\U{ord(m[0]):08x}", path, flags=re.ASCII
+    )
+    return f'"{escaped}"'

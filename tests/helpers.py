@@ -168,11 +168,11 @@ def recipe_modules(folder, *names):
 
 def run_recipe(modules, hparams, *options):
     """Run train.py as from the command line."""
-    import speechbrain as sb
+    from speechbrain_cwrnn.program import parse_arguments
 
     arguments = [str(hparams), "--noprogressbar"]
     arguments += [str(option) for option in options]
-    modules.train.main(*sb.parse_arguments(arguments))
+    modules.train.main(*parse_arguments(arguments))
 
 
 def read_csv(path):
