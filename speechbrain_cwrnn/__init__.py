@@ -10,6 +10,7 @@ reference : the equations of the paper as a loop, to compare with
 How the layer computes, from the bottom to the top:
 
 errors : InputError, of whoever gave something else than was expected
+checks : what an argument must be
 clock : periods, group sizes and ticks; Groups
 linear : the tensors of a layer, and products with its weights; Layer
 inputs : what each group sees of the input, at its ticks

@@ -92,8 +92,7 @@ class EnsembleBrain(sb.Brain):
     Arguments
     ---------
     modules, opt_class, hparams, run_opts, checkpointer
-        As those of `speechbrain.Brain`. The optimizer is one that
-        `Ensemble.freeze` knows.
+        As those of `speechbrain.Brain`.
 
     Example
     -------
@@ -197,8 +196,8 @@ class EnsembleBrain(sb.Brain):
         model = self.modules.model
         if self.max_grad_norm >= 0:
             model.clip_gradients(self.max_grad_norm)
-        model.freeze(self.optimizer, self.through())
-        self.optimizer.step()
+        with model.frozen(self.through()):
+            self.optimizer.step()
         self.optimizer.zero_grad()
         self.optimizer_step += 1
 

@@ -5,12 +5,15 @@ Authors
 """
 
 import copy
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
+from speechbrain_cwrnn.checks import check_integer, check_number
 from speechbrain_cwrnn.errors import InputError
 
 
@@ -26,7 +29,8 @@ class Ensemble(nn.Module):
     module : callable
         Makes one copy each time that it is called without arguments. What the
         copies compute must work under `torch.func.vmap`, as `ClockworkRNN`
-        and most of PyTorch do, and must not update buffers.
+        and most of PyTorch do. Buffers, such as the statistics of a BatchNorm,
+        are each copy's own, as parameters are.
     num_copies : int
         The number N of copies.
     seed : int
@@ -46,23 +50,28 @@ class Ensemble(nn.Module):
 
     def __init__(self, module, num_copies, seed=None):
         super().__init__()
-        if num_copies < 1:
-            raise InputError(f"num_copies={num_copies}: expected at least 1.")
-        self.num_copies = num_copies
+        self.num_copies = check_integer("num_copies", num_copies, least=1)
+        if seed is not None:
+            seed = check_integer("seed", seed)
+        if isinstance(module, nn.Module) or not callable(module):
+            raise InputError(
+                f"module of type {type(module).__name__}: expected a function "
+                f"that makes a module each time that it is called."
+            )
         copies = []
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
-            for n in range(num_copies):
+            for n in range(self.num_copies):
                 if seed is not None:
                     torch.manual_seed(seed + n)
                 copies.append(module())
+        _check_copies(copies)
         # The first copy stays as the one that runs; its parameters make room
         # for those of all.
         self.module = copies[0]
-        stacked, _ = torch.func.stack_module_state(copies)
-        for name, parameter in stacked.items():
-            owner, _, name = name.rpartition(".")
-            owner = self.module.get_submodule(owner)
-            owner.register_parameter(name, nn.Parameter(parameter.detach()))
+        states = [_tensors(copy) for copy in copies]
+        _replace_tensors(
+            self.module, lambda name: torch.stack([s[name] for s in states])
+        )
 
     def forward(self, *args, in_dims=None):
         """What each copy returns, with a leading dimension N.
@@ -83,12 +92,19 @@ class Ensemble(nn.Module):
         if not isinstance(in_dims, tuple):
             in_dims = (in_dims,) * len(args)
 
-        def run(parameters, *args):
-            return functional_call(self.module, parameters, args)
+        def run(tensors, *args):
+            after = dict(tensors)
+            output = functional_call(
+                self.module, after, args, tie_weights=False
+            )
+            # A buffer may be assigned anew, and not only be written to.
+            assigned = {n: t for n, t in after.items() if t is not tensors[n]}
+            return output, assigned
 
-        parameters = dict(self.module.named_parameters())
         mapped = vmap(run, in_dims=(0, *in_dims), randomness="different")
-        return mapped(parameters, *args)
+        output, assigned = mapped(_tensors(self.module), *args)
+        _set_tensors(self.module, assigned)
+        return output
 
     def clip_gradients(self, max_norm):
         """Scale down the gradient of each copy whose norm exceeds a limit.
@@ -108,42 +124,56 @@ class Ensemble(nn.Module):
         tensor([[0.1000, 0.1000],
                 [0.5000, 0.5000]])
         """
-        gradients = [parameter.grad for parameter in self.parameters()]
+        check_number("max_norm", max_norm, 0)
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        if not gradients:
+            return
         norm = partial(nn.utils.get_total_norm, foreach=False)
         scale = (max_norm / (vmap(norm)(gradients) + 1e-6)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
 
-    def freeze(self, optimizer, copies):
-        """Leave some copies as they are at the next step of an optimizer.
+    @contextmanager
+    def frozen(self, copies):
+        """Leave some copies as they are, whatever an optimizer does in here.
 
-        To be called between the backward pass and the step: the copies'
-        gradients and momentum are set to zero.
+        What the optimizer keeps of them, such as a momentum, does change.
 
         Arguments
         ---------
-        optimizer : torch.optim.SGD
-            The optimizer of the ensemble's parameters.
         copies : torch.Tensor
             Which ones, as booleans [N].
+
+        Yields
+        ------
+        None
 
         Example
         -------
         >>> ensemble = Ensemble(lambda: nn.Linear(3, 2), num_copies=2)
-        >>> optimizer = torch.optim.SGD(ensemble.parameters(), lr=1)
+        >>> optimizer = torch.optim.AdamW(ensemble.parameters())
         >>> before = ensemble.module.bias.clone()
         >>> ensemble(torch.ones(1, 3)).sum().backward()
-        >>> ensemble.freeze(optimizer, torch.tensor([True, False]))
-        >>> optimizer.step()
+        >>> with ensemble.frozen(torch.tensor([True, False])):
+        ...     optimizer.step()
         >>> (ensemble.module.bias == before).all(1)
         tensor([ True, False])
         """
-        if copies.any():
-            for parameter in self.parameters():
-                parameter.grad[copies] = 0
-                momentum = optimizer.state[parameter].get("momentum_buffer")
-                if momentum is not None:
-                    momentum[copies] = 0
+        copies = torch.as_tensor(copies)
+        if copies.dtype != torch.bool or copies.shape != (self.num_copies,):
+            raise InputError(
+                f"copies={copies.tolist()}: expected {self.num_copies} "
+                f"booleans, one for each copy."
+            )
+        # Optimizers move parameters by more than gradients: by momentum, by
+        # weight decay, by what they remember of earlier gradients.
+        kept = [p.detach()[copies] for p in self.parameters()]
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, values in zip(self.parameters(), kept):
+                    parameter[copies] = values
 
     def extract(self, index):
         """One of the copies, as an ordinary module.
@@ -164,9 +194,72 @@ class Ensemble(nn.Module):
         >>> ensemble.extract(4).weight.shape
         torch.Size([2, 3])
         """
+        index = check_integer("index", index)
+        if not -self.num_copies <= index < self.num_copies:
+            raise InputError(
+                f"index={index}: expected that of one of {self.num_copies} "
+                f"copies, counted from 0."
+            )
         module = copy.deepcopy(self.module)
-        for name, parameter in self.module.named_parameters():
-            owner, _, name = name.rpartition(".")
-            value = nn.Parameter(parameter[index].detach().clone())
-            module.get_submodule(owner).register_parameter(name, value)
+        tensors = _tensors(module)
+        _replace_tensors(module, lambda name: tensors[name][index].clone())
         return module
+
+
+def _tensors(module):
+    """All parameters and buffers by name; those that are shared, by each."""
+    return dict(
+        chain(
+            module.named_parameters(remove_duplicate=False),
+            module.named_buffers(remove_duplicate=False),
+        )
+    )
+
+
+def _set_tensors(module, tensors):
+    """Put tensors where the parameters and buffers of these names are."""
+    for name, tensor in tensors.items():
+        owner, _, name = name.rpartition(".")
+        setattr(module.get_submodule(owner), name, tensor)
+
+
+def _replace_tensors(module, make):
+    """Put make(name) in the place of each parameter and buffer; what was
+    shared is shared again."""
+    made, tensors = {}, _tensors(module)
+    for name, old in tensors.items():
+        made[old] = make(name).detach()
+        if isinstance(old, nn.Parameter):
+            made[old] = nn.Parameter(made[old], old.requires_grad)
+    _set_tensors(module, {n: made[old] for n, old in tensors.items()})
+
+
+def _check_copies(copies):
+    """Raise an error for modules that cannot be an ensemble."""
+    first, *others = copies
+    if not isinstance(first, nn.Module):
+        name = type(first).__name__
+        raise InputError(f"module makes a {name}: expected a torch.nn.Module.")
+    if any(other is first for other in others):
+        raise InputError(
+            "module makes the same one again and again: expected a new one "
+            "each time that it is called."
+        )
+    shapes, *others = [
+        {name: t.shape for name, t in _tensors(c).items()} for c in copies
+    ]
+    if any(other != shapes for other in others):
+        raise InputError(
+            "module makes copies of different parameters: expected all to "
+            "have the same names and shapes."
+        )
+    # vmap knows nothing of tensors that a module merely holds, and what a
+    # copy writes there would be seen by the others.
+    for path, owner in first.named_modules():
+        for name, value in vars(owner).items():
+            if isinstance(value, torch.Tensor):
+                raise InputError(
+                    f"module has a tensor {'.'.join([path, name]).strip('.')} "
+                    f"that is neither a parameter nor a buffer: expected none, "
+                    f"since each copy needs its own."
+                )

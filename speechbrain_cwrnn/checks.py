@@ -1,0 +1,77 @@
+"""What an argument must be, said in one sentence where it is something else.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import math
+import operator
+
+from speechbrain_cwrnn.errors import InputError
+
+
+def check_integer(name, value, least=None):
+    """An int from what stands for one; an error for anything else.
+
+    Arguments
+    ---------
+    name : str
+        Name of the argument.
+    value : int
+        Its value; an integer of NumPy or a tensor of one will do.
+    least : int
+        The smallest that it may be; by default, there is none.
+
+    Returns
+    -------
+    int
+        The value.
+
+    Example
+    -------
+    >>> check_integer("index", 2.5)
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: index=2.5: expected an integer.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        which = "" if least is None else f", {least} or more"
+        raise InputError(f"{name}={value!r}: expected an integer{which}.")
+    return number
+
+
+def check_number(name, value, low, high=math.inf):
+    """A float from what stands for one in [low, high]; or else an error.
+
+    Example
+    -------
+    >>> check_number("p", math.nan, 0, 1)
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: p=nan: expected a number in [0, 1].
+    """
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not low <= number <= high:
+        raise InputError(
+            f"{name}={value!r}: expected a number in [{low}, {high}]."
+        )
+    return number
+
+
+def check_bool(name, value):
+    """True or False; an error for anything else, such as "no", which is true.
+
+    Example
+    -------
+    >>> check_bool("bias", "no")
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: bias='no': expected True or False.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"{name}={value!r}: expected True or False.")
+    return value
