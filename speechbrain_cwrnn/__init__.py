@@ -21,6 +21,7 @@ stepwise : the other way, all groups at once, for small networks
     cpu, cpu_kernels, vectors : its engine
 backend : which way, and which engine
 op : both steps as one operation of PyTorch, with its gradient
+plain : the layer in plain PyTorch: single steps, and any derivative
 
 What recipes and their pretrained models use:
 

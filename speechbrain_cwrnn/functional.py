@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from speechbrain_cwrnn.backend import check_nonlinearity
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.op import clockwork_rnn_op
+from speechbrain_cwrnn.op import run
+from speechbrain_cwrnn.plain import unroll
 
 
 def clockwork_rnn(
@@ -80,26 +81,26 @@ def clockwork_rnn(
     groups = Groups(tuple(periods), group_sizes, clock, nonlinearity)
     _check(x, weight_ih, weight_hh, bias, h0, groups)
     if x.shape[1] == 1:
-        h = _step(x[:, 0], weight_ih, weight_hh, bias, h0, groups)
-        return h.unsqueeze(1), h
-
-    x, weight_ih, weight, bias = _autocast(
-        x, weight_ih, dense_weight(weight_hh), bias
-    )
-    output = clockwork_rnn_op(
-        x,
-        weight_ih,
-        weight,
-        bias,
-        h0.to(x.dtype),
-        None if at_host else clock,
-        int(clock) if at_host else 0,
-        groups.periods,
-        groups.group_sizes,
-        nonlinearity,
-        backend,
-    )
-    return output, output[:, -1]
+        output = unroll(x, weight_ih, weight_hh, bias, h0, groups)
+    else:
+        x, weight_ih, weight, bias = _autocast(
+            x, weight_ih, dense_weight(weight_hh), bias
+        )
+        output = run(
+            x,
+            weight_ih,
+            weight,
+            bias,
+            h0.to(x.dtype),
+            None if at_host else clock,
+            int(clock) if at_host else 0,
+            groups.periods,
+            groups.group_sizes,
+            nonlinearity,
+            backend,
+        )
+    # A copy: either may be changed in place.
+    return output, output[:, -1].clone()
 
 
 def dense_weight(weight_hh):
@@ -173,28 +174,3 @@ def _autocast(x, *weights):
         return x, *weights
     dtype = torch.get_autocast_dtype(x.device.type)
     return [t if t is None else t.to(dtype) for t in (x, *weights)]
-
-
-def _step(x, weight_ih, weight_hh, bias, h0, groups):
-    """A single step, all groups at once: x [B, F], h0 [B, H] -> h [B, H].
-
-    Groups that do not tick are computed too, and not used: every parameter
-    has a gradient then, and the clocks need not be known on the host.
-    """
-    H = h0.shape[1]
-    z = F.linear(x, weight_ih, bias)
-    h0 = h0.to(z.dtype)
-    z = z + torch.cat(
-        [F.linear(h0[:, H - w.shape[1] :], w) for w in weight_hh], dim=-1
-    )
-    period = torch.cat(
-        [
-            torch.full((k,), period, device=x.device)
-            for period, k in zip(groups.periods, groups.group_sizes)
-        ]
-    )
-    clock = groups.clock
-    if isinstance(clock, torch.Tensor):
-        clock = clock.unsqueeze(-1)
-    f = getattr(torch, groups.nonlinearity)
-    return torch.where(clock % period == 0, f(z), h0)

@@ -1,10 +1,13 @@
 """A layer in one direction, as one operation of PyTorch.
 
 It is two steps, what the groups see of the input and the recurrence, and each
-brings its own gradient, with no graph over time. So it cannot be differentiated
-twice, nor by `torch.func.grad`. As operations of their own the two would cost
-networks of 32 to 128 units 12 to 34 % more time (one thread of a CPU), for what
-PyTorch does around each operation.
+brings its own gradient, with no graph over time. As operations of their own the
+two would cost networks of 32 to 128 units 12 to 34 % more time (one thread of a
+CPU), for what PyTorch does around each operation.
+
+An operation has no derivatives but this one. Where others are wanted, second
+ones, those in forward mode or by the transforms of torch.func, the layer is run
+in plain PyTorch instead.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -13,11 +16,13 @@ Authors
 from typing import Optional
 
 import torch
+from torch.autograd import forward_ad
 
 from speechbrain_cwrnn.backend import choose
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project, project_backward
 from speechbrain_cwrnn.linear import Layer
+from speechbrain_cwrnn.plain import unroll
 
 
 @torch.library.custom_op("speechbrain_cwrnn::clockwork_rnn", mutates_args=())
@@ -40,7 +45,8 @@ def clockwork_rnn_op(
     way, engine = choose(backend, x, groups)
     z = project(layer, way.input_groups(layer, groups))
     output = way.forward(layer, z, groups, engine)
-    return output.view(*x.shape[:-3], *output.shape[1:])
+    # As its data, since what is a view could not be changed in place.
+    return output.view(*x.shape[:-3], *output.shape[1:]).data
 
 
 @torch.library.custom_op(
@@ -129,24 +135,59 @@ def _fake_backward(doutput, output, x, weight_ih, weight, h0, *others):
 
 
 def _setup_context(ctx, inputs, output):
-    x, weight_ih, weight, bias, h0, clocks, *ctx.options = inputs
-    ctx.has_bias = bias is not None
-    ctx.save_for_backward(output, x, weight_ih, weight, h0, clocks)
+    *tensors, _, _, _, _, _ = inputs
+    ctx.options = inputs[len(tensors) :]
+    # The output may be changed in place later on, and is then computed again.
+    # So what is saved is its memory, with no version that would be an error
+    # then; and what has its version, with no memory, tells whether that was so.
+    ctx.version_of = output.detach()
+    ctx.version_of.data = output.new_empty(0)
+    ctx.version = ctx.version_of._version
+    ctx.save_for_backward(output.data, *tensors)
 
 
 def _gradients(ctx, doutput):
+    output, *tensors = ctx.saved_tensors
+    x, weight_ih, weight, bias, h0, clocks = tensors
     needs_dx = ctx.needs_input_grad[0]
-    dx, dweight_ih, dweight, dbias, dh0 = clockwork_rnn_backward(
-        doutput, *ctx.saved_tensors, *ctx.options, needs_dx
-    )
+    if torch.is_grad_enabled():
+        gradients = _gradients_plain(doutput, tensors, ctx.options)
+    else:
+        if ctx.version_of._version != ctx.version:
+            output = clockwork_rnn_op(*tensors, *ctx.options)
+        gradients = clockwork_rnn_backward(
+            doutput,
+            output,
+            x,
+            weight_ih,
+            weight,
+            h0,
+            clocks,
+            *ctx.options,
+            needs_dx,
+        )
+    dx, dweight_ih, dweight, dbias, dh0 = gradients
     return (
         dx if needs_dx else None,
         dweight_ih,
         dweight,
-        dbias if ctx.has_bias else None,
+        None if bias is None else dbias,
         dh0,
         *[None] * (1 + len(ctx.options)),
     )
+
+
+def _gradients_plain(doutput, tensors, options):
+    """The gradients as results that have gradients themselves."""
+    x, weight_ih, weight, bias, h0, clocks = tensors
+    if bias is None:
+        bias = weight_ih.new_zeros(weight_ih.shape[:-1])
+
+    def function(*leaves):
+        return _run_plain(*leaves, clocks, *options)
+
+    _, pull_back = torch.func.vjp(function, x, weight_ih, weight, bias, h0)
+    return pull_back(doutput)
 
 
 clockwork_rnn_op.register_autograd(_gradients, setup_context=_setup_context)
@@ -172,3 +213,39 @@ def _vmap(op):
 
 clockwork_rnn_op.register_vmap(_vmap(clockwork_rnn_op))
 clockwork_rnn_backward.register_vmap(_vmap(clockwork_rnn_backward))
+
+
+def run(*args):
+    """The output, by the operation or, where derivatives are wanted that it
+    does not have, without it; the arguments are those of the operation."""
+    return _run_plain(*args) if _is_transformed() else clockwork_rnn_op(*args)
+
+
+def _is_transformed():
+    """Whether a derivative is formed in forward mode, or by a transform of
+    torch.func."""
+    if forward_ad._current_level >= 0:
+        return True
+    transforms = torch._C._functorch.get_interpreter_stack() or ()
+    vmap = torch._C._functorch.TransformType.Vmap
+    return any(transform.key() != vmap for transform in transforms)
+
+
+# torch.compile asks this once. (The decorator that sets this mark takes a
+# second to import.)
+_is_transformed._dynamo_marked_constant = True
+
+
+def _run_plain(x, weight_ih, weight, bias, h0, clocks, *options):
+    """The output by plain PyTorch."""
+    tensors = x, weight_ih, weight, bias, h0, clocks
+    if x.dim() > 3:
+        in_dims = tuple(None if t is None else 0 for t in tensors)
+        return torch.vmap(
+            lambda *tensors: _run_plain(*tensors, *options), in_dims
+        )(*tensors)
+    clock, periods, group_sizes, nonlinearity, _ = options
+    clock = clock if clocks is None else clocks
+    groups = Groups(tuple(periods), tuple(group_sizes), clock, nonlinearity)
+    rows = [weight[units, units.start :] for units in groups.units]
+    return unroll(x, weight_ih, rows, bias, h0, groups)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from speechbrain_cwrnn import ClockworkRNN, reference
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
@@ -72,22 +73,153 @@ def test_float32(engine, periods, clock):
     )
 
 
+def leaves_and_function(layer, function=clockwork_rnn, **options):
+    """The tensors of a layer, and what computes it from these alone."""
+    names = [name for name in layer if name != "weight_hh"]
+    leaves = *[layer[name] for name in names], *layer["weight_hh"]
+
+    def call(*leaves):
+        return function(
+            **dict(zip(names, leaves)),
+            weight_hh=leaves[len(names) :],
+            **options,
+        )
+
+    return leaves, call
+
+
 @pytest.mark.parametrize("T", [1, 2, 7])
 @pytest.mark.parametrize("periods", [(1, 2, 4), (2, 3, 5)])
 @pytest.mark.parametrize("engine", CPU_ENGINES)
 def test_gradcheck(engine, periods, T):
-    """Gradients against finite differences."""
+    """Derivatives against finite differences, backwards and forwards."""
     layer = random_layer([2, 1, 2], B=2, T=T, F=2)
-    weight_hh = layer.pop("weight_hh")
+    leaves, function = leaves_and_function(
+        layer, periods=periods, backend=engine
+    )
+    assert torch.autograd.gradcheck(function, leaves)
+    assert torch.autograd.gradcheck(
+        function, leaves, check_forward_ad=True, fast_mode=True
+    )
 
-    def function(*args):
-        arguments = dict(zip(layer, args))
-        rows = args[len(layer) :]
-        return clockwork_rnn(
-            **arguments, weight_hh=rows, periods=periods, backend=engine
-        )
 
-    assert torch.autograd.gradcheck(function, (*layer.values(), *weight_hh))
+@pytest.mark.parametrize("clock", [1, torch.tensor([0, 3])])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_second_derivatives(engine, bias, clock):
+    """Against finite differences; of many layers at once, too. The first ones
+    are what they are elsewhere."""
+    layer = random_layer([2, 1, 2], B=2, T=4, F=2, bias=bias)
+    if not bias:
+        del layer["bias"]
+    leaves, function = leaves_and_function(
+        layer, periods=(1, 2, 3), clock=clock, backend=engine
+    )
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
+    loss = function(*leaves)[0].square().sum()
+    first = torch.autograd.grad(loss, leaves, create_graph=True)
+    expected = torch.autograd.grad(loss, leaves)
+    torch.testing.assert_close(first, expected, rtol=0, atol=1e-12)
+    stacked = [
+        torch.stack([leaf, -leaf]).detach().requires_grad_() for leaf in leaves
+    ]
+    assert torch.autograd.gradgradcheck(
+        torch.vmap(function), stacked, fast_mode=True
+    )
+
+
+def transformed(layer, function, **options):
+    """What transforms of torch.func make of a layer."""
+    leaves, call = leaves_and_function(layer, function, **options)
+    leaves = [leaf.detach() for leaf in leaves]
+    x, *others = leaves
+
+    def loss(*leaves):
+        return call(*leaves)[0].square().sum()
+
+    def sample_loss(x):
+        return loss(x.expand(2, -1, -1), *others)
+
+    every = tuple(range(len(leaves)))
+    return {
+        "jvp": torch.func.jvp(call, tuple(leaves), tuple(leaves)),
+        "jacfwd": torch.func.jacfwd(call, every)(*leaves),
+        "jacrev": torch.func.jacrev(call, every)(*leaves),
+        "grad": torch.func.grad(loss, every)(*leaves),
+        "hessian": torch.func.hessian(loss, 2)(*leaves),
+        "per sample": torch.vmap(torch.func.grad(sample_loss))(x),
+        "of a vmap": torch.func.grad(
+            lambda x: torch.vmap(sample_loss)(x).square().sum()
+        )(x),
+        "jvp of a vmap": torch.func.jvp(torch.vmap(sample_loss), (x,), (x,)),
+    }
+
+
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_transforms(engine):
+    """Those of torch.func give what they give of the equations."""
+    layer = random_layer([2, 1, 2], B=2, T=5, F=2)
+    options = {"periods": (1, 2, 3), "clock": 1}
+    expected = transformed(layer, reference.clockwork_rnn, **options)
+    actual = transformed(layer, clockwork_rnn, **options, backend=engine)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-11)
+
+
+def test_transforms_compiled():
+    """The same inside torch.compile, in one graph."""
+    layer = random_layer([2, 3], B=2, T=4, F=2)
+    leaves, function = leaves_and_function(layer, periods=(1, 3))
+    x, *others = [leaf.detach() for leaf in leaves]
+
+    def derivatives(x):
+        def loss(x):
+            return function(x, *others)[0].square().sum()
+
+        return torch.func.grad(loss)(x), torch.func.jvp(loss, (x,), (x,))
+
+    compiled = torch.compile(derivatives, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), derivatives(x))
+
+
+CHANGES = {
+    "relu": lambda y: torch.nn.ReLU(inplace=True)(y),
+    "product": lambda y: y.mul_(torch.arange(y.numel()).reshape(y.shape)),
+    "index": lambda y: y.index_fill_(1, torch.tensor([0]), 2.0),
+    "without gradient": lambda y: y.detach().zero_(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("T", [1, 5])
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_changed_in_place(engine, T, change):
+    """What is returned may be changed, and gradients are of what it was."""
+    layer = random_layer([2, 3], B=2, T=T, F=3)
+    leaves, function = leaves_and_function(
+        layer, periods=(1, 3), backend=engine
+    )
+    for of in (0, 1):
+        results = function(*leaves)
+        copies = [y.clone() for y in results]
+        loss = results[0].mul(3).sum()
+        expected = loss + (CHANGES[change](copies[of]) ** 2).sum()
+        expected = torch.autograd.grad(expected, leaves, retain_graph=True)
+        changed = CHANGES[change](results[of])
+        assert torch.equal(results[1 - of], copies[1 - of])
+        actual = torch.autograd.grad(loss + (changed**2).sum(), leaves)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+def test_saved_by_hooks_alone():
+    """What checkpointing and the like put away is not kept elsewhere."""
+    layer = random_layer([2, 3], B=2, T=5, F=3)
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t.numel(), int)
+    with hooks:
+        output, _ = clockwork_rnn(**layer, periods=(1, 2))
+        loss = output.sum()
+    memory = StorageWeakRef(output.untyped_storage())
+    del output
+    assert loss.requires_grad and memory.expired()
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
@@ -230,10 +362,20 @@ def test_opcheck(engine, clocks):
         for name in names
     )
     options = clocks, 0, [1, 3], [2, 3], "tanh", engine
+    op = torch.ops.speechbrain_cwrnn.clockwork_rnn
+    tensors = x, weight_ih, weight, bias, h0
     torch.library.opcheck(
-        torch.ops.speechbrain_cwrnn.clockwork_rnn,
-        (x, weight_ih, weight, bias, h0, *options),
+        op,
+        (*tensors, *options),
+        test_utils=(
+            "test_autograd_registration",
+            "test_faketensor",
+            "test_aot_dispatch_dynamic",
+        ),
     )
+    # Of what is saved for the gradient there is no schema.
+    detached = (tensor.detach() for tensor in tensors)
+    torch.library.opcheck(op, (*detached, *options), test_utils="test_schema")
     output = torch.randn(2, 2, 4, 5, dtype=torch.float64)
     for needs_dx in (False, True):
         torch.library.opcheck(
@@ -263,17 +405,6 @@ def test_autocast(T):
     with torch.autocast("cpu", torch.bfloat16):
         again, _ = clockwork_rnn(**single, periods=(1, 2))
     assert torch.equal(again, half)
-
-
-def test_no_second_derivative():
-    """Differentiating twice is an error, not a wrong number."""
-    layer = random_layer([2, 3], B=2, T=4, F=3)
-    output, _ = clockwork_rnn(**layer, periods=(1, 2))
-    (dx,) = torch.autograd.grad(
-        output.square().sum(), layer["x"], create_graph=True
-    )
-    with pytest.raises(RuntimeError, match="autograd"):
-        torch.autograd.grad(dx.sum(), layer["x"])
 
 
 @pytest.mark.parametrize("engine", CPU_ENGINES)
