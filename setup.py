@@ -43,6 +43,7 @@ setup(
         "hyperpyyaml>=1.2.3",
         "sentencepiece",
         "soundfile>=0.12.1",
+        "filelock>=4.0.0",
         "numpy>=1.26.4",
         "numba>=0.58.1",
         "matplotlib",

@@ -30,6 +30,8 @@ last_state : the last output of a recurrent layer, as an embedding
 peephole : the LSTM that the paper compares with
 phonemes : those of TIMIT, and a tokenizer for them
 brain : a SpeechBrain Brain that trains an Ensemble
+checkpoints : checkpoints that are whole or not there; WholeCheckpointer
+lock : one run in an output folder at a time
 hparams : the options of a recipe
 program : what a train.py does when it is run
 manifest : the data of a recipe, maybe of a user's own

@@ -165,6 +165,9 @@ class EnsembleBrain(sb.Brain):
     def on_fit_start(self):
         """Goes on from the last checkpoint."""
         super().on_fit_start()
+        # They may have been saved before SpeechBrain sets them back at the end
+        # of an epoch.
+        self.step, self.avg_train_loss = 0, 0.0
         self.progress.initial = self.progress.n = self.epoch_counter.current
         self.progress.refresh()
 

@@ -1,4 +1,4 @@
-"""The error of whoever gave something else than was expected.
+"""What a run says in one sentence, and what ends it.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -17,4 +17,18 @@ class InputError(ValueError):
     >>> raise InputError("periods=0: expected a positive integer.")
     Traceback (most recent call last):
     speechbrain_cwrnn.errors.InputError: periods=0: expected a positive integer.
+    """
+
+
+class StoppedError(RuntimeError):
+    """A run that cannot go on, for a reason that no one gave it.
+
+    A full disk, or a model whose loss is no number. It is said in one sentence,
+    with what is kept, and is no fault of the package either.
+
+    Example
+    -------
+    >>> raise StoppedError("epoch 3: the loss is not finite.")
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.StoppedError: epoch 3: the loss is not finite.
     """

@@ -15,7 +15,10 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.report import whole_file
+from speechbrain_cwrnn.report import RESULTS, whole_file
+
+# What the options of a run are kept in.
+OPTIONS = "hyperparams.yaml"
 
 
 def look_up(table, num_params):
@@ -166,18 +169,29 @@ def resumes(hparams_file, overrides, hparams, may_differ):
     """
     output_folder = hparams["output_folder"]
     if not hparams["checkpointer"].list_checkpoints():
+        if (Path(output_folder) / RESULTS).exists():
+            raise InputError(
+                f"{output_folder} holds the {RESULTS} of a run without its "
+                f"checkpoints: expected another --output_folder."
+            )
         return False
-    path = Path(output_folder) / "hyperparams.yaml"
+    path = Path(output_folder) / OPTIONS
     if not path.exists():
         raise InputError(
-            f"{output_folder} holds a run without its hyperparams.yaml: "
-            f"expected another --output_folder."
+            f"{output_folder} holds a run without its {OPTIONS}: expected "
+            f"another --output_folder."
         )
     yaml = ruamel.yaml.YAML()
-    before = path.read_text(encoding="utf-8")
     # With the values of before, so has all that refers to them.
     options = yaml.load(overrides) if overrides else {}
-    values = yaml.load(before)
+    try:
+        before = path.read_text(encoding="utf-8")
+        values = dict(yaml.load(before))
+    except (ruamel.yaml.error.YAMLError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged: expected the options of the run, or another "
+            f"--output_folder."
+        ) from error
     for key in {"output_folder", *may_differ} & values.keys():
         options[key] = values[key]
     with open(hparams_file, encoding="utf-8") as file:
@@ -189,7 +203,7 @@ def resumes(hparams_file, overrides, hparams, may_differ):
         if now.get(key) != before.get(key):
             raise InputError(
                 f"{output_folder} holds a run with another {key} (see "
-                f"hyperparams.yaml there): expected the same, or another "
+                f"{OPTIONS} there): expected the same, or another "
                 f"--output_folder."
             )
     return True
@@ -265,7 +279,11 @@ def begin(hparams, run_opts, in_use, data):
     now = {name: given.get(name) for name in TELLING}
     now["data"] = hashlib.sha256(data).hexdigest()
     if in_use:
-        before = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            before = dict(json.loads(path.read_text()))
+        except (OSError, TypeError, ValueError):
+            # As good as of another run.
+            before = {}
         for key, value in now.items():
             if before.get(key) != value:
                 raise InputError(
@@ -276,6 +294,31 @@ def begin(hparams, run_opts, in_use, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         Path(temporary).write_text(json.dumps(now))
+
+
+def save_options(hparams_file, overrides, output_folder):
+    """Write the options of a run, as SpeechBrain does, but whole.
+
+    A kill while SpeechBrain writes them would leave a run that could not be
+    gone on with.
+
+    Arguments
+    ---------
+    hparams_file : str
+        A YAML file.
+    overrides : str
+        Options that take the place of what is there, as YAML.
+    output_folder : str
+        Where to write them, to hyperparams.yaml.
+    """
+    with open(hparams_file, encoding="utf-8") as file:
+        options = resolve_references(file, overrides).getvalue()
+    with whole_file(Path(output_folder) / OPTIONS) as path:
+        Path(path).write_text(
+            f"# From {Path(hparams_file).absolute()}\n"
+            f"# yamllint disable\n{options}",
+            encoding="utf-8",
+        )
 
 
 def _contents(node):

@@ -9,7 +9,7 @@ import sys
 
 import speechbrain as sb
 
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, StoppedError
 
 PATH_OPTION = re.compile(r"--(audio|targets|\w+_(annotation|file|folder|log))")
 
@@ -28,7 +28,7 @@ def run_program(main):
     """
     try:
         main(*parse_arguments(sys.argv[1:]))
-    except InputError as error:
+    except (InputError, StoppedError) as error:
         sys.exit(f"Error: {error}")
 
 

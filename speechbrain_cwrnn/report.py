@@ -8,6 +8,7 @@ import argparse
 import csv
 import os
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,8 +52,25 @@ def whole_file(path):
     try:
         yield str(temporary)
         os.replace(temporary, path)
+    except RuntimeError:
+        check_room(path.parent)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_room(folder):
+    """Raise the OSError of a folder that cannot be written to.
+
+    PyTorch raises a RuntimeError then, which does not say why.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        The folder.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(2**16))
 
 
 def write_csv(path, columns, rows):

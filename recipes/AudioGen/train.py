@@ -21,13 +21,16 @@ from report import write_report
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.checkpoints import keep_epochs
 from speechbrain_cwrnn.hparams import (
     begin,
     check_num_seeds,
     load_hparams,
     nominal_size,
     resumes,
+    save_options,
 )
+from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.manifest import name_corpus
 from speechbrain_cwrnn.program import run_program
 
@@ -37,6 +40,16 @@ class GeneratorBrain(EnsembleBrain):
 
     Row n of the ensemble learns target n % num_targets.
     """
+
+    def on_fit_start(self):
+        """Goes on from the last checkpoint, if there is anything left."""
+        super().on_fit_start()
+        newest = self.checkpointer.find_checkpoint()
+        all_networks = self.modules.model.num_copies
+        if newest and newest.meta["diverged"] == all_networks:
+            self.epoch_counter.limit = self.epoch_counter.current
+        if not self.debug:
+            keep_epochs(self.hparams.train_log, self.epoch_counter.current)
 
     def compute_forward(self, batch, stage):
         """The waveforms [N, T] that the networks generate."""
@@ -78,7 +91,7 @@ class GeneratorBrain(EnsembleBrain):
         last = epoch == self.epoch_counter.limit
         if last or epoch % self.hparams.checkpoint_interval == 0:
             self.hparams.train_logger.log_stats({"epoch": epoch}, stats)
-            self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=1)
+            self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=2)
 
 
 def dataio_prep(targets):
@@ -107,6 +120,12 @@ def main(hparams_file, run_opts, overrides):
     hparams = load_hparams(hparams_file, overrides)
     check_num_seeds(hparams["num_seeds"])
     refuse_run_options(run_opts, hparams)
+    with sole_run(hparams["output_folder"], hparams["checkpointer"]):
+        run(hparams_file, run_opts, overrides, hparams)
+
+
+def run(hparams_file, run_opts, overrides, hparams):
+    """Train in the output folder, which is no other run's."""
     may_differ = ["audio", "targets", "backend", "number_of_epochs"]
     may_differ += ["checkpoint_interval", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
@@ -127,11 +146,8 @@ def main(hparams_file, run_opts, overrides):
     dataset = dataio_prep(targets)
     waves = [item["target"].numpy().tobytes() for item in dataset]
     begin(hparams, run_opts, in_use, b"".join(waves))
-    sb.create_experiment_directory(
-        experiment_directory=hparams["output_folder"],
-        hyperparams_to_save=hparams_file,
-        overrides=overrides,
-    )
+    save_options(hparams_file, overrides, hparams["output_folder"])
+    sb.create_experiment_directory(hparams["output_folder"])
     ensemble = Ensemble(
         hparams["model"],
         num_copies=hparams["num_seeds"] * len(dataset),

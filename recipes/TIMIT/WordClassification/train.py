@@ -31,6 +31,7 @@ from words_prepare import group_words, prepare_words
 
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.checkpoints import keep_epochs
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import (
     begin,
@@ -38,7 +39,9 @@ from speechbrain_cwrnn.hparams import (
     load_hparams,
     nominal_size,
     resumes,
+    save_options,
 )
+from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.manifest import (
     name_corpus,
     read_manifest,
@@ -61,6 +64,8 @@ class WordBrain(EnsembleBrain):
         """Goes on from the last checkpoint, if there is anything left."""
         super().on_fit_start()
         self.finish_if_through()
+        if not self.debug:
+            keep_epochs(self.hparams.train_log, self.epoch_counter.current)
 
     def through(self):
         """Which networks [N] got no better for a while."""
@@ -111,7 +116,7 @@ class WordBrain(EnsembleBrain):
         }
         self.end_epoch(stats)
         self.hparams.train_logger.log_stats({"epoch": epoch}, stats)
-        self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=1)
+        self.checkpointer.save_and_keep_only(meta=stats, num_to_keep=2)
 
     def test(self, dataset):
         """Losses, errors [networks] and answers [networks, items]."""
@@ -226,6 +231,12 @@ def main(hparams_file, run_opts, overrides):
     hparams = load_hparams(hparams_file, overrides)
     check_num_seeds(hparams["num_seeds"])
     refuse_run_options(run_opts, hparams)
+    with sole_run(hparams["output_folder"], hparams["checkpointer"]):
+        run(hparams_file, run_opts, overrides, hparams)
+
+
+def run(hparams_file, run_opts, overrides, hparams):
+    """Train in the output folder, which is no other run's."""
     may_differ = ["data_folder", "backend", "number_of_epochs", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
     if not hparams["skip_prep"]:
@@ -235,11 +246,8 @@ def main(hparams_file, run_opts, overrides):
         corpus = name_corpus(hparams["train_annotation"], train)
     begin(hparams, run_opts, in_use, without_places(train, test))
     words = [word for group in word_groups for word in group]
-    sb.create_experiment_directory(
-        experiment_directory=hparams["output_folder"],
-        hyperparams_to_save=hparams_file,
-        overrides=overrides,
-    )
+    save_options(hparams_file, overrides, hparams["output_folder"])
+    sb.create_experiment_directory(hparams["output_folder"])
     train_data, test_data = dataio_prep(hparams, train, test, words)
     networks = Ensemble(
         partial(hparams["model"], num_words=len(words)),

@@ -24,16 +24,19 @@ import speechbrain as sb
 import torch
 from report import print_runs
 from speechbrain.dataio.dataset import DynamicItemDataset
-from speechbrain.utils.distributed import (
-    ddp_all_reduce,
-    if_main_process,
-    run_on_main,
-)
+from speechbrain.utils.distributed import if_main_process, run_on_main
 from synthesize import find_data
 from timit_prepare import prepare_timit, refuse_foreign
 
-from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.hparams import begin, load_hparams, resumes
+from speechbrain_cwrnn.checkpoints import keep_epochs
+from speechbrain_cwrnn.errors import InputError, StoppedError
+from speechbrain_cwrnn.hparams import (
+    begin,
+    load_hparams,
+    resumes,
+    save_options,
+)
+from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.manifest import (
     name_corpus,
     read_manifest,
@@ -46,6 +49,15 @@ from speechbrain_cwrnn.report import whole_file, write_results
 
 class ASRBrain(sb.Brain):
     """Trains with CTC, and decodes greedily."""
+
+    def on_fit_start(self):
+        """Goes on from the last checkpoint, if there is anything left."""
+        super().on_fit_start()
+        counter = self.hparams.epoch_counter
+        if self._optimizer_step_limit_exceeded:
+            counter.limit = counter.current
+        if not self.debug:
+            keep_epochs(self.hparams.train_log, counter.current)
 
     def compute_forward(self, batch, stage):
         """Log probabilities [B, T, units] and their relative lengths [B]."""
@@ -73,7 +85,10 @@ class ASRBrain(sb.Brain):
                 units, unit_lens
             )
         loss = self.hparams.compute_cost(log_probs, units, lengths, unit_lens)
+        # SpeechBrain's CTC makes nothing of what is not finite: a loss of zero.
+        loss = torch.where(log_probs.isfinite().all(), loss, torch.nan)
         if stage != sb.Stage.TRAIN:
+            self.check_loss_isfinite(loss)
             decoded = sb.decoders.ctc_greedy_decode(
                 log_probs, lengths, blank_id=self.hparams.blank_index
             )
@@ -85,6 +100,41 @@ class ASRBrain(sb.Brain):
             )
         return loss
 
+    def check_loss_isfinite(self, loss):
+        """Stops where it is not, unless bad batches are to be skipped.
+
+        SpeechBrain would make the step, and go on with weights that are not
+        finite either.
+        """
+        if loss.isfinite():
+            return
+        if self.modules.training and self.skip_nonfinite_grads:
+            self.nonfinite_count += 1
+            if self.nonfinite_count <= self.nonfinite_patience:
+                return
+        dead = [
+            name
+            for name, parameter in self.modules.named_parameters()
+            if not parameter.isfinite().all()
+        ]
+        cause = f"{len(dead)} of its weights, as {dead[0]}," if dead else "it"
+        raise StoppedError(
+            f"epoch {self.hparams.epoch_counter.current}: expected a finite "
+            f"output of the model, and {cause} is not (begin anew with a lower "
+            f"--lr or --max_grad_norm in another --output_folder; "
+            f"{self.checkpointer.kept()})."
+        )
+
+    def _should_save_intra_epoch_ckpt(self, *args):
+        """Where no gradients are left over, which are not saved."""
+        should = super()._should_save_intra_epoch_ckpt(*args)
+        return should and self.step % self.grad_accumulation_factor == 0
+
+    def _save_intra_epoch_ckpt(self):
+        """With the loss of all processes: SpeechBrain saves that of one."""
+        self.avg_train_loss = mean_over_processes(self.avg_train_loss)
+        super()._save_intra_epoch_ckpt()
+
     def on_stage_start(self, stage, epoch=None):
         """Starts to count errors."""
         if stage != sb.Stage.TRAIN:
@@ -95,9 +145,7 @@ class ASRBrain(sb.Brain):
         name = self.hparams.error_name
         if stage == sb.Stage.TRAIN:
             # Each process has a share of the batches.
-            loss = torch.tensor(stage_loss, device=self.device)
-            world = int(ddp_all_reduce(torch.ones_like(loss), SUM))
-            self.train_loss = float(ddp_all_reduce(loss, SUM)) / world
+            self.train_loss = mean_over_processes(stage_loss)
             return
         error = float(self.error_metrics.summarize("error_rate"))
         stats = {"loss": stage_loss, name: error}
@@ -110,10 +158,12 @@ class ASRBrain(sb.Brain):
                 valid_stats=stats,
             )
             self.checkpointer.save_and_keep_only(
-                meta={name: error}, min_keys=[name]
+                meta={name: error}, min_keys=[name], num_to_keep=2
             )
         else:
             self.test_error = error
+            if not self.debug:
+                keep_epochs(self.hparams.train_log)
             self.hparams.train_logger.log_stats(
                 stats_meta={"epoch loaded": self.hparams.epoch_counter.current},
                 test_stats=stats,
@@ -124,7 +174,15 @@ class ASRBrain(sb.Brain):
                         self.error_metrics.write_stats(file)
 
 
-SUM = torch.distributed.ReduceOp.SUM
+def mean_over_processes(value):
+    """The mean of a number that each process has."""
+    if not torch.distributed.is_initialized():
+        return value
+    values = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return sum(values) / len(values)
+
+
 SPLITS = ("train", "valid", "test")
 
 
@@ -232,6 +290,12 @@ def main(hparams_file, run_opts, overrides):
             f"sorting={hparams['sorting']}: expected ascending, descending or "
             f"random."
         )
+    with sole_run(hparams["output_folder"], hparams["checkpointer"]):
+        run(hparams_file, run_opts, overrides, hparams)
+
+
+def run(hparams_file, run_opts, overrides, hparams):
+    """Train in the output folder, which is no other run's."""
     may_differ = ["data_folder", "batch_size", "num_workers"]
     may_differ += ["number_of_epochs", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
@@ -241,11 +305,9 @@ def main(hparams_file, run_opts, overrides):
         corpus = name_corpus(hparams["train_annotation"], manifests[0])
     data = without_places(*manifests)
     run_on_main(begin, args=[hparams, run_opts, in_use, data])
-    sb.create_experiment_directory(
-        experiment_directory=hparams["output_folder"],
-        hyperparams_to_save=hparams_file,
-        overrides=overrides,
-    )
+    folder = hparams["output_folder"]
+    run_on_main(save_options, args=[hparams_file, overrides, folder])
+    sb.create_experiment_directory(folder)
     tokenizer = make_tokenizer(hparams)
     check_text(hparams, tokenizer, manifests)
     train_data, valid_data, test_data = dataio_prep(
@@ -266,6 +328,9 @@ def main(hparams_file, run_opts, overrides):
         train_loader_kwargs={
             **hparams["dataloader_opts"],
             "shuffle": hparams["sorting"] == "random",
+            # The loader draws the seed of its workers where an epoch begins,
+            # and once more where one goes on: not from everybody's numbers.
+            "generator": torch.Generator(),
         },
         valid_loader_kwargs=hparams["dataloader_opts"],
     )

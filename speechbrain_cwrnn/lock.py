@@ -1,0 +1,109 @@
+"""One run in an output folder at a time.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import errno
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from speechbrain.utils.checkpoints import logger
+from speechbrain.utils.distributed import main_process_only
+
+from speechbrain_cwrnn.errors import InputError, StoppedError
+
+LOCK = ".lock"
+# What a file system answers that has no locks, or no room.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def sole_run(folder, checkpointer):
+    """Hold an output folder for a run, and say what it keeps if it is stopped.
+
+    The lock is the operating system's, which takes it back from a process that
+    is killed. A folder that is still empty in the end is removed.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        The output folder.
+    checkpointer : speechbrain_cwrnn.checkpoints.WholeCheckpointer
+        That of the run.
+
+    Example
+    -------
+    >>> from speechbrain_cwrnn.checkpoints import WholeCheckpointer
+    >>> folder = getfixture("tmp_path") / "results"
+    >>> checkpointer = WholeCheckpointer(folder / "save")
+    >>> with sole_run(folder, checkpointer):
+    ...     with sole_run(folder, checkpointer):
+    ...         pass  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: ...results: expected no other run ...
+    """
+    with _locked(Path(folder)):
+        checkpointer.open()
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{checkpointer.kept()}, and the same command goes on."
+            ) from None
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise StoppedError(
+                f"{folder}: expected room for what a run writes "
+                f"({error.strerror}); {checkpointer.kept()}, and the same "
+                f"command goes on where there is room."
+            ) from error
+
+
+@contextmanager
+def _locked(folder):
+    """Lock a folder, which is made if need be. All processes of a run learn of
+    it where the first one cannot."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
+    refusal = _acquire(lock, folder)
+    if refusal is not None:
+        raise InputError(refusal)
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # Before it is released: who takes a file that is gone notices, and
+            # takes the next one. Windows does not remove what is open.
+            with suppress(PermissionError):
+                (folder / LOCK).unlink()
+            lock.release()
+            for path in new:
+                if any(path.iterdir()):
+                    break
+                path.rmdir()
+
+
+@main_process_only
+def _acquire(lock, folder):
+    """Take a lock, or return why not."""
+    try:
+        lock.acquire()
+    except Timeout:
+        return (
+            f"{folder}: expected no other run in it, and one is at work there "
+            f"(wait for its end, or give another --output_folder)."
+        )
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            return (
+                f"output_folder: expected a folder that can be written "
+                f"({error})."
+            )
+        logger.warning(
+            f"{folder} cannot be locked ({error.strerror}): see to it that no "
+            f"other run is there."
+        )
