@@ -35,6 +35,7 @@ lock : one run in an output folder at a time
 hparams : the options of a recipe
 program : what a train.py does when it is run
 manifest : the data of a recipe, maybe of a user's own
+audio : parts of recordings, and what is wrong with them
 report : what recipes write: whole files, results, tables, figures
 pretrained : writes what SpeechBrain's `from_hparams` loads
 

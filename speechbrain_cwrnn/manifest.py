@@ -5,10 +5,11 @@ Authors
 """
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 
-import soundfile
-
+from speechbrain_cwrnn.audio import FLOATING, MAX_FRAMES, Recording
 from speechbrain_cwrnn.errors import InputError
 
 # What recipes/TIMIT/synthesize.py leaves in its corpora.
@@ -34,10 +35,12 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
     dict
         The entries, with these keys alone, since others could be taken for what
         is made of them. Each also has the start and stop of what counts of the
-        audio, in samples (by default all of it), and its sample_rate.
+        audio, in samples (by default all of it), its sample_rate, and its
+        duration in seconds.
 
     Example
     -------
+    >>> import soundfile
     >>> folder = getfixture("tmp_path")
     >>> soundfile.write(folder / "a.wav", [0.0, 0.1, 0.2], 16000)
     >>> _ = (folder / "mine.json").write_text(
@@ -48,8 +51,13 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
     (0, 3)
     """
     try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        entries = json.loads(
+            Path(path).read_text(encoding="utf-8-sig"),
+            object_pairs_hook=distinct,
+        )
+        # JSON can hold half a letter, and no file can.
+        json.dumps(entries, ensure_ascii=False).encode()
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a manifest, in JSON ({error})."
         ) from error
@@ -63,32 +71,100 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
         wav = str(entry["wav"])
         if data_folder is not None:
             wav = wav.replace("{data_root}", str(data_folder))
-        try:
-            info = soundfile.info(wav)
-        except soundfile.LibsndfileError as error:
-            raise InputError(
-                f"{where}, wav={wav}: expected audio ({error})."
-            ) from error
-        got = info.channels, info.samplerate
+        entries[name] = {key: entry[key] for key in keys} | describe_audio(
+            where, wav, entry.get("start", 0), entry.get("stop"), sample_rate
+        )
+    return entries
+
+
+def distinct(pairs):
+    """An object of JSON as a dict; names that come twice are an error."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{twice!r} comes twice")
+    return content
+
+
+def describe_audio(where, wav, start, stop, sample_rate):
+    """What an entry says of its audio, which is checked."""
+    with Recording(wav, f"{where}, wav={wav}") as recording:
+        got = recording.channels, recording.samplerate
         if sample_rate is not None and got != (1, sample_rate):
             raise InputError(
                 f"{where}, wav={wav}: expected one channel at {sample_rate} "
                 f"Hz, got {got[0]} at {got[1]} Hz."
             )
-        start, stop = entry.get("start", 0), entry.get("stop", info.frames)
-        integers = isinstance(start, int) and isinstance(stop, int)
-        if not integers or not 0 <= start < stop <= info.frames:
+        frames = recording.frames
+        stop = frames if stop is None else stop
+        # Neither true nor false, which are integers to Python.
+        integers = type(start) is int and type(stop) is int
+        if not integers or not 0 <= start < stop <= frames < MAX_FRAMES:
+            told = "unknown number of" if frames >= MAX_FRAMES else frames
             raise InputError(
                 f"{where}, start={start}, stop={stop}: expected samples of "
-                f"the {info.frames} that {wav} has."
+                f"the {told} that {wav} has."
             )
-        entries[name] = {key: entry[key] for key in keys} | {
-            "wav": wav,
-            "start": start,
-            "stop": stop,
-            "sample_rate": info.samplerate,
-        }
-    return entries
+        if recording.subtype in FLOATING:
+            for _ in recording.blocks(start, stop):
+                pass
+    return {
+        "wav": wav,
+        "start": start,
+        "stop": stop,
+        "sample_rate": got[1],
+        "duration": (stop - start) / got[1],
+    }
+
+
+# On Windows, with any suffix.
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def check_file_names(names, where):
+    """Raise an error where files cannot be called by these names.
+
+    They have to be able to everywhere, since results are copied to other
+    systems, with some letters of ours before and after.
+
+    Arguments
+    ---------
+    names : list of str
+        The names.
+    where : str
+        What they are the names of, for errors.
+
+    Example
+    -------
+    >>> check_file_names(["hum", "../hum"], "mine.json, entry")
+    ... # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: mine.json, entry '../hum': expected ...
+    """
+    seen = {}
+    for name in names:
+        is_plain = (
+            re.fullmatch(r'[^/\\:*?"<>|]+', name)
+            and name.isprintable()
+            and name.strip(" .") == name
+            and not RESERVED.fullmatch(name)
+            and len(name.encode()) <= 200
+        )
+        if not is_plain:
+            raise InputError(
+                f"{where} {name!r}: expected a name that a file can have on "
+                f"any system, since some are called after it (not empty, at "
+                f'most 200 bytes, none of / \\ : * ? " < > |).'
+            )
+        same = unicodedata.normalize("NFKC", name).casefold()
+        if same in seen:
+            raise InputError(
+                f"{where} {name!r}: expected another name than "
+                f"{seen[same]!r}, since files called after them are the same "
+                f"on some systems."
+            )
+        seen[same] = name
 
 
 def name_corpus(path, entries):

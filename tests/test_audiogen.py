@@ -240,13 +240,13 @@ class TestTraining:
         def write(diverged):
             networks = {
                 "seed": range(7, 11),
-                "target": ["a", "b/c", "a", "b/c"],
+                "target": ["a", "b c", "a", "b c"],
                 "nmse": np.array([0.1, np.nan, 0.3, 1e5]),
                 "mse": np.zeros(4),
                 "diverged": diverged,
             }
             run = {"model": "lstm", "size": 250, "corpus": "made up"}
-            items = dict.fromkeys(["a", "b/c"], {"sample_rate": 8000})
+            items = dict.fromkeys(["a", "b c"], {"sample_rate": 8000})
             recipe.report.write_report(
                 folder, run, items, networks, waves, waves
             )
@@ -255,10 +255,10 @@ class TestTraining:
         printed = write([0, 1, 0, 1])
         assert [row["diverged"] for row in results(folder)] == list("0101")
         assert (folder / "generated_a.wav").exists()
-        assert (folder / "target_b_c.wav").exists()
-        assert not (folder / "generated_b_c.wav").exists()
+        assert (folder / "target_b c.wav").exists()
+        assert not (folder / "generated_b c.wav").exists()
         assert "| a      |        2 |        0 | 0.2000 | 0.1414 |" in printed
-        assert "| b/c    |        2 |        2 |      - |" in printed
+        assert "| b c    |        2 |        2 |      - |" in printed
         assert "| all    |        4 |        2 | 0.2000 |" in printed
         assert "| all    |        4 |        4 |    - |" in write([1, 1, 1, 1])
         write([0, 1, 0, 1])
@@ -367,6 +367,47 @@ class TestTargets:
         expected = 2 * (wave - wave.min()) / np.ptp(wave) - 1
         np.testing.assert_allclose(targets["fast"], expected, atol=1e-5)
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"\xef\xbb\xbfa,b\n1,2\n-0.5,4\n",
+            b"a,b\r\n\r\n1,2\r\n-0.5,4\r\n,\r\n",
+            b"a;b\n1,0;2\n-0,5;4e0\n",
+            b" a\tb \n 1\t 2 \n-.5\t4",
+            b'"a","b"\n"1","2"\n"-5e-1","4"\n',
+        ],
+    )
+    def test_kinds_of_csv(self, recipe, tmp_path, content):
+        """As spreadsheets write them."""
+        path = tmp_path / "a.csv"
+        path.write_bytes(content)
+        sequences = recipe.audiogen_prepare.read_sequences(path)
+        assert list(sequences) == ["a", "b"]
+        assert sequences["a"].tolist() == [1, -0.5]
+        assert sequences["b"].tolist() == [2, 4]
+        assert sequences["b"].dtype == np.float32
+
+    @pytest.mark.parametrize(
+        "name", ["br{ace}.wav", "{data_root}.wav", "take #2: a.wav", "-é'.mp3"]
+    )
+    def test_excerpts_are_kept(self, recipe, tmp_path, name):
+        """What was cut is trained on, and the recording needed no more."""
+        path = tmp_path / name
+        kind = {} if name.endswith("3") else {"subtype": "GSM610"}
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+        soundfile.write(path, noise, 8000, **kind)
+        first = self.excerpts(recipe, tmp_path, audio=str(path))
+        wavs = sorted((tmp_path / "save" / "targets").iterdir())
+        assert [wav.name for wav in wavs] == [
+            f"target{n}.wav" for n in range(1, 6)
+        ]
+        assert {soundfile.info(wav).subtype for wav in wavs} == {"FLOAT"}
+        path.unlink()
+        again = self.excerpts(recipe, tmp_path, audio=str(path))
+        assert all(torch.equal(again[name], first[name]) for name in first)
+        with pytest.raises(ValueError, match="other.wav: expected a file"):
+            self.excerpts(recipe, tmp_path, audio="other.wav")
+
 
 class TestOwnData:
     """A manifest that the user has written."""
@@ -433,13 +474,30 @@ class TestOwnData:
         [
             ({"stop": 89}, "b, start=0, stop=89: expected as many samples as"),
             ({"start": 5, "stop": 91}, "b, start=5, stop=91: expected samples"),
-            ({"wav": "none.wav"}, "b, wav=none.wav: expected audio"),
+            ({"wav": "none.wav"}, "b, wav=none.wav: expected a file"),
         ],
     )
     def test_refused(self, recipe, write, entry, message):
         """Before training."""
         path = write(a={}, b=entry)
         with pytest.raises(ValueError, match=f"^{path}, entry {message}"):
+            recipe.audiogen_prepare.read_targets(path)
+
+    @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a\nb", "", ".", "A"])
+    def test_names(self, recipe, write, name):
+        """Those that are no names of files, or of one on some systems."""
+        path = write(a={})
+        entries = json.loads(path.read_text())
+        path.write_text(json.dumps(entries | {name: entries["a"]}))
+        with pytest.raises(ValueError, match=f"^{path}, entry '.*': expected"):
+            recipe.audiogen_prepare.read_targets(path)
+
+    def test_not_finite(self, recipe, write):
+        """What is not finite is named."""
+        path = write(a={})
+        wav = json.loads(path.read_text())["a"]["wav"]
+        soundfile.write(wav, [0, np.nan, 1], 8000, subtype="FLOAT")
+        with pytest.raises(ValueError, match=f"a, wav={wav}: .* got nan at"):
             recipe.audiogen_prepare.read_targets(path)
 
     def test_silence(self, recipe, write):
@@ -474,16 +532,16 @@ class TestBadInput:
         )
         text = tmp_path / "text.wav"
         text.write_text("not audio")
-        refused("text.wav: expected a recording that", audio=str(text))
+        refused("text.wav: expected audio that", audio=str(text))
         nothing = tmp_path / "nothing.wav"
         nothing.touch()
-        refused("nothing.wav: expected a recording", audio=str(nothing))
+        refused("nothing.wav: expected audio", audio=str(nothing))
         empty = tmp_path / "empty.wav"
         soundfile.write(empty, np.zeros(0), 8000)
         refused("empty.wav: .* it is empty", audio=str(empty))
         silent = tmp_path / "silent.wav"
         soundfile.write(silent, np.zeros(8000), 8000)
-        refused(r"silent.wav is silent .* \(excerpt 1\)", audio=str(silent))
+        refused("from 0 to 0.00725 s .*: expected sound", audio=str(silent))
         short = tmp_path / "short.wav"
         soundfile.write(short, np.random.rand(100), 8000)
         refused("short.wav is 0.0125 s long: .*_excerpts=5", audio=str(short))
@@ -497,17 +555,27 @@ class TestBadInput:
         """Numbers out of range, and offsets past the end."""
         ((name, value),) = options.items()
         refused(f"{name}={value}.*: expected at least one excerpt", **options)
-        refused("tune.wav is 2.5 s long", offset=3.0)
+        refused("the tune is 2.5 s long", offset=3.0)
 
     @pytest.mark.parametrize(
         "text, message",
         [
-            ("a,b\n1,2\n3,x\n", "line 3, column b: .*finite number, got 'x'"),
+            (
+                "a,b\n1,2\n3,x\n",
+                "line 3, column b: .*a finite number, .*got 'x'",
+            ),
             ("a,b\n1,2\nnan,4\n", "line 3, column a: .*got 'nan'"),
             ("a,b\n1,2\n,4\n", "line 3, column a: .*got ''"),
             ("a,b\n1,2\n3\n", "line 3: expected 2 numbers, got 1"),
+            ("a,b\n1,2\n1e39,4\n", "line 3, column a: .*got '1e39'"),
+            ("a,b\n1e9,2\n1000000001,4\n", "column a: .* it is constant"),
             ("a,a\n1,2\n3,4\n", "expected different names"),
-            ("a,b\n1,2\n1,4\n", "column a: expected a sequence that varies"),
+            ("a,A\n1,2\n3,4\n", "column 'A': expected another name"),
+            ("a,\n1,2\n3,4\n", "column '': expected a name that"),
+            ("a,../x\n1,2\n3,4\n", "column '../x': expected a name that"),
+            ("1,2\n3,4\n5,6\n7,8\n", "expected names in the first row"),
+            ("a,b\n0,5,0,7\n0,5,1,0\n", "line 2: expected 2 numbers, got 4"),
+            ("a,b\n1,2\n1,4\n", "column a: expected sound, it is constant"),
             ("a,b\n", "expected a row of names and at least two"),
             ("", "expected a row of names and at least two"),
         ],
@@ -522,8 +590,9 @@ class TestBadInput:
         """No file, or not text."""
         refused("none.csv: expected a CSV", targets=str(tmp_path / "none.csv"))
         binary = tmp_path / "binary.csv"
-        binary.write_bytes(b"\xff\xfe\x00\x81")
-        refused("binary.csv: expected a CSV file", targets=str(binary))
+        for content in (b"\xff\xfe\x00\x81", "a,b\n1,2".encode("utf-16")):
+            binary.write_bytes(content)
+            refused("binary.csv: expected a CSV file, in UTF-8", targets=binary)
 
     def test_output_folder(self, recipe, tmp_path):
         """A folder that cannot be made, since a file is in the way."""

@@ -319,16 +319,20 @@ class TestOwnData:
         assert written == ["begun_with.json"]
         assert not (tmp_path / "out" / "synthetic_TIMIT").exists()
 
-    def test_start_and_stop(self, recipe, few):
+    def test_start_and_stop(self, recipe, few, tmp_path):
         """Where they are given, the audio is cut."""
         wav = str(min(few.glob("TRAIN/DR2/*/*.WAV")))
         entry = {"wav": wav, "start": 500, "stop": 9000, "duration": 0.5}
-        dataset, *_ = recipe.train.dataio_prep(
+        damaged = {**entry, "wav": str(tmp_path / "gone.wav")}
+        dataset, other = recipe.train.dataio_prep(
             {"target": "phn", "sorting": "ascending"},
             PhonemeTokenizer(39),
-            [{"a": {**entry, "phn": "sil"}}],
+            [{"a": {**entry, "phn": "sil"}}, {"b": {**damaged, "phn": "sil"}}],
         )
         assert len(dataset[0]["sig"]) == 8500
+        # In training, after all that could be checked.
+        with pytest.raises(ValueError, match="^entry b, wav=.*gone.wav: expec"):
+            other[0]
 
     def test_words(self, run_own, tmp_path):
         """They need no phonemes, and a user's tokenizer is kept."""
@@ -351,6 +355,12 @@ class TestOwnData:
                 "entry 1, wav=x.wav: exp",
             ),
             ({"phn": "sil", "stop": -1}, "entry 1, start=0, stop=-1: expected"),
+            ({"phn": " "}, "entry 1, phn: expected a text, got ' '"),
+            ({"phn": 7}, "entry 1, phn: expected a text, got 7"),
+            (
+                {"phn": "sil", "stop": 479},
+                "entry 1: expected at least 30 ms of audio, got 29.9375 ms",
+            ),
         ],
     )
     def test_refused(self, run_own, tmp_path, entry, message):

@@ -1,8 +1,11 @@
 """The binding of espeak-ng."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from helpers import recipe_modules
+from helpers import RECIPES, recipe_modules
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +45,35 @@ def test_unknown_voice(espeak):
 def test_version(espeak):
     """That of the library."""
     assert espeak.version().startswith("1.")
+
+
+def test_deep_folder(tmp_path):
+    """It speaks, wherever its data are; there is one library per process."""
+    package = pytest.importorskip("espeakng_loader")
+    folder = tmp_path / ("deep" * 50)
+    folder.mkdir()
+    (folder / "espeak-ng-data").symlink_to(package.get_data_path())
+    script = f"""
+import espeak, espeakng_loader
+espeakng_loader.get_data_path = lambda: {str(folder / "espeak-ng-data")!r}
+((samples, _),) = espeak.speak("en-gb-x-rp+f1", (150, 50, 50), ["Yes."])
+print(len(samples))
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=RECIPES / "TIMIT",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(output.stdout) > 5000
+
+
+def test_deep_folder_elsewhere(espeak, tmp_path):
+    """Where a folder has no other name, one sentence tells why."""
+    none = tmp_path / "none"
+    assert espeak.short_path("x" * 159, none) == b"x" * 159
+    with pytest.raises(
+        ValueError, match="xx: expected a path of less than 160"
+    ):
+        espeak.short_path("x" * 160, none)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import (
+    check_file_names,
     name_corpus,
     read_manifest,
     without_places,
@@ -17,6 +19,8 @@ from speechbrain_cwrnn.manifest import (
 def read(tmp_path):
     """Writes and reads a manifest of one entry."""
     soundfile.write(tmp_path / "mono.wav", np.zeros(50), 16000)
+    lost = [0.0] * 49 + [np.nan]
+    soundfile.write(tmp_path / "nan.wav", lost, 16000, subtype="FLOAT")
     soundfile.write(tmp_path / "stereo.wav", np.zeros((50, 2)), 16000)
 
     def read(entry, keys=("wav",), **options):
@@ -36,9 +40,11 @@ def test_completed(read, tmp_path):
         "start": 0,
         "stop": 50,
         "sample_rate": 16000,
+        "duration": 50 / 16000,
     }
     part = read({"wav": str(tmp_path / "stereo.wav"), "start": 3, "stop": 9})
     assert (part["start"], part["stop"]) == (3, 9)
+    assert part["duration"] == 6 / 16000
 
 
 @pytest.mark.parametrize(
@@ -47,14 +53,17 @@ def test_completed(read, tmp_path):
         ({"word": "yes"}, "expected the key wav"),
         ("a.wav", "expected the key wav"),
         ({"wav": "{data_root}/mono.wav"}, "expected the key word"),
-        ({"wav": "no.wav"}, "wav=no.wav: expected audio"),
-        ({"wav": 7}, "wav=7: expected audio"),
+        ({"wav": "no.wav"}, "wav=no.wav: expected a file"),
+        ({"wav": 7}, "wav=7: expected a file"),
         ({"wav": "{data_root}/mine.json"}, "wav=.*mine.json: expected audio"),
         ({"wav": "{data_root}/stereo.wav"}, "one channel at 16000 Hz, got 2"),
         ({"start": -1}, "start=-1, stop=50: expected samples of the 50 that"),
         ({"start": 9, "stop": 9}, "start=9, stop=9: expected samples"),
         ({"stop": 51}, "start=0, stop=51: expected samples"),
         ({"stop": "9"}, "start=0, stop=9: expected samples"),
+        ({"stop": True}, "start=0, stop=True: expected samples"),
+        ({"start": 0.0}, "start=0.0, stop=50: expected samples"),
+        ({"wav": "{data_root}/nan.wav"}, "expected finite samples, .*got nan"),
     ],
 )
 def test_refused(read, tmp_path, entry, message):
@@ -76,7 +85,68 @@ def test_other_rate(read):
         read({"wav": "{data_root}/mono.wav"}, sample_rate=8000)
 
 
-@pytest.mark.parametrize("text", [None, "", "wav,word", "[]", "{}"])
+def test_not_finite_elsewhere(read):
+    """What is not part of an entry may be anything."""
+    assert read({"wav": "{data_root}/nan.wav", "stop": 49})["stop"] == 49
+
+
+def test_braces(tmp_path):
+    """They stand for nothing but the folder of the data."""
+    folder = tmp_path / "{data_root} {a}: #1"
+    folder.mkdir()
+    soundfile.write(folder / "{b}.wav", np.zeros(9), 8000)
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"{c}": {"wav": "{data_root}/{b}.wav"}}))
+    (entry,) = read_manifest(path, ["wav"], folder).values()
+    assert entry["wav"] == str(folder / "{b}.wav")
+
+
+def test_byte_order_mark(tmp_path):
+    """Some editors put it first."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(9), 8000)
+    path = tmp_path / "mine.json"
+    path.write_text('{"a": {"wav": "{data_root}/a.wav"}}', encoding="utf-8-sig")
+    assert list(read_manifest(path, ["wav"], tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(["../a"], ["/a"], ["a\\b"], ["c:"], [""], ["."], [".."], ["a."]),
+        *(
+            [" a"],
+            ["a\n"],
+            ["a\0"],
+            ["\udc80"],
+            ["nul"],
+            ["COM1.x"],
+            ["ä" * 101],
+        ),
+        *(["a", "A"], ["é", "e\u0301"], ["ﬁ", "fi"], ["ß", "SS"]),
+    ],
+)
+def test_file_names(names):
+    """Names that files cannot have, or that name one file on some systems."""
+    check_file_names(["hum", "é", "x y-z [s]", "ä" * 100], "column")
+    with pytest.raises(
+        InputError, match="^column '.*': expected an?(other)? n"
+    ):
+        check_file_names(names, "column")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "wav,word",
+        "[]",
+        "{}",
+        '{"a": 1, "a": 2}',
+        "[" * 100_000,
+        '{"\\udc80": 1}',
+    ],
+)
 def test_no_manifest(tmp_path, text):
     """No file, another format, or nothing in it."""
     path = tmp_path / "mine.json"

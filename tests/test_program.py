@@ -1,10 +1,7 @@
 """What a recipe does when it is run as a program."""
 
-import doctest
-
 import pytest
 
-from speechbrain_cwrnn import program
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.program import parse_arguments, run_program
@@ -34,12 +31,6 @@ def test_fault_of_our_own_shows_its_traceback(monkeypatch):
 
     with pytest.raises(ValueError, match="invalid literal"):
         run(monkeypatch, main)
-
-
-def test_docstrings():
-    """Their examples run."""
-    failures, attempted = doctest.testmod(program)
-    assert attempted >= 1 and not failures
 
 
 def load(tmp_path, *options):

@@ -321,6 +321,29 @@ class TestOwnData:
             run_own(train, test, **options)
         assert not (tmp_path / "out" / "train_log.txt").exists()
 
+    @pytest.mark.parametrize(
+        "word", ["", " ", "a\nb", "a => b", None, True, 1.5, ["yes"], {}]
+    )
+    def test_no_word(self, recipe, write, word):
+        """What is none, or what the encoder cannot keep."""
+        hparams = {
+            "train_annotation": write("train", *self.TRAIN),
+            "test_annotation": write("test", {"word": word}),
+            "sample_rate": 16000,
+        }
+        hparams["data_folder"] = hparams["test_annotation"].parent
+        with pytest.raises(ValueError, match=r"test.json, entry 0, word=.*: e"):
+            recipe.train.read_words(hparams)
+
+    def test_damaged(self, run_own, tmp_path):
+        """What is not in the file is missed before anything is trained."""
+        wav = tmp_path / "cut.flac"
+        soundfile.write(wav, np.random.default_rng(0).normal(size=9000), 16000)
+        wav.write_bytes(wav.read_bytes()[:9000])
+        with pytest.raises(ValueError, match=f"^entry 0, wav={wav}: expected"):
+            run_own(self.TRAIN, [{"word": "tea", "wav": str(wav)}])
+        assert not list(tmp_path.rglob("begun_with.json"))
+
     def test_missing(self, run, tmp_path):
         """With --skip_prep alone, there is nothing to learn from."""
         path = tmp_path / "save" / "train.json"

@@ -10,13 +10,15 @@ Authors
 import csv
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from speechbrain_cwrnn.audio import MAX_SAMPLE, Recording, read_audio
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.manifest import read_manifest
+from speechbrain_cwrnn.manifest import check_file_names, read_manifest
 from speechbrain_cwrnn.report import whole_file
 
 
@@ -30,9 +32,10 @@ def prepare_audiogen(
     offset=0.0,
     csv_sample_rate=44100,
 ):
-    """Write a manifest of the targets, and the audio that it needs.
+    """Write the targets as audio, and a manifest of them.
 
-    All is checked before anything is written.
+    What they come from is not needed any more. All is checked before anything
+    is written.
 
     Arguments
     ---------
@@ -63,69 +66,77 @@ def prepare_audiogen(
         raise InputError(
             f"audio={audio}, targets={targets}: expected one of them at most."
         )
-    save_folder = Path(save_folder).absolute()
-    made = {}
+    corpus = Path(audio or targets or "tune").name
+    save_json, folder = Path(save_json), Path(save_folder).absolute()
+    given = audio or targets
+    if given and not os.path.exists(given) and comes_from(save_json, corpus):
+        return corpus
     if targets is not None:
-        sequences = read_sequences(targets)
-        manifest = {}
-        for name, sequence in sequences.items():
-            path = save_folder / "targets" / f"{name}.wav"
-            made[path] = sequence, csv_sample_rate
-            manifest[name] = entry(
-                path, 0, len(sequence), csv_sample_rate, sequence
-            )
+        sequences, rate = read_sequences(targets), csv_sample_rate
     else:
-        if audio is None:
-            path = save_folder / "targets" / "tune.wav"
-            samples, rate = made[path] = tune()
-        else:
-            path = Path(audio).absolute()
-            samples, rate = read_recording(path)
-        manifest = {
-            f"target{n}": entry(path, start, stop, rate, samples[start:stop])
-            for n, (start, stop) in enumerate(
-                choose_excerpts(
-                    samples, rate, num_excerpts, excerpt_seconds, offset, path
-                ),
-                start=1,
-            )
+        spans = num_excerpts, excerpt_seconds, offset
+        sequences, rate = (
+            cut_tune(*spans) if audio is None else cut_recording(audio, *spans)
+        )
+    paths = {name: folder / "targets" / f"{name}.wav" for name in sequences}
+    manifest = {
+        name: {
+            "wav": str(paths[name]),
+            "source": corpus,
+            "sample_rate": rate,
+            # Tells it from others of the same name.
+            "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
         }
-
-    save_json = Path(save_json)
-    if save_json.exists() and not holds(save_json, manifest):
+        for name, samples in sequences.items()
+    }
+    if save_json.exists() and read_json(save_json) != manifest:
         raise InputError(
             f"{save_json} describes other targets, and is kept: expected "
             f"another --output_folder, or --skip_prep True for those targets."
         )
     try:
-        for path, (samples, rate) in made.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as temporary:
-                soundfile.write(temporary, samples, rate, subtype="FLOAT")
+        for name, samples in sequences.items():
+            paths[name].parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(paths[name]) as temporary:
+                soundfile.write(
+                    temporary, samples, rate, format="WAV", subtype="FLOAT"
+                )
         if not save_json.exists():
             save_json.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(save_json) as temporary:
                 with open(temporary, "w", encoding="utf-8") as file:
                     json.dump(manifest, file, indent=2)
-    except OSError as error:
+    except (OSError, soundfile.LibsndfileError) as error:
         raise InputError(
-            f"output_folder={save_folder.parent}: expected a folder that can "
-            f"be written ({error})."
+            f"output_folder={folder.parent}: expected a folder that can be "
+            f"written ({error})."
         ) from error
-    return Path(audio or targets or "tune").name
+    return corpus
 
 
-def holds(path, content):
-    """Whether this is what a JSON file has in it."""
+def read_json(path):
+    """What a JSON file has in it, or None."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) == content
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        return False
+        return None
+
+
+def comes_from(save_json, source):
+    """Whether all targets of a manifest were taken from a file of this name,
+    which may be gone since."""
+    manifest = read_json(save_json) if save_json.is_file() else None
+    return isinstance(manifest, dict) and all(
+        isinstance(entry, dict) and entry.get("source") == source
+        for entry in manifest.values()
+    )
 
 
 def read_targets(path):
-    """The entries of a manifest: excerpts of one length, none of it silent."""
+    """The entries of a manifest with their samples [T]: of one length, and
+    none of them silent."""
     entries = read_manifest(path, ["wav"])
+    check_file_names(entries, f"{path}, entry")
     first, *_ = entries.values()
     for name, item in entries.items():
         start, stop = item["start"], item["stop"]
@@ -134,117 +145,140 @@ def read_targets(path):
                 f"{path}, entry {name}, start={start}, stop={stop}: expected "
                 f"as many samples as in the first entry."
             )
-        samples, _ = soundfile.read(
-            item["wav"], start=start, stop=stop, always_2d=True
-        )
-        if np.ptp(samples.mean(axis=1)) == 0:
-            raise InputError(
-                f"{path}, entry {name}: expected sound, since no error "
-                f"relative to silence can be computed."
-            )
+        where = f"{path}, entry {name}"
+        item["samples"] = read_audio(where, item["wav"], start, stop)
+        check_varies(item["samples"], where)
     return entries
 
 
-def entry(path, start, stop, sample_rate, samples):
-    """One target in the manifest; start and stop are in samples. Its digest
-    tells it from others of the same name and length."""
-    return {
-        "wav": str(path),
-        "start": int(start),
-        "stop": int(stop),
-        "sample_rate": sample_rate,
-        "sha256": hashlib.sha256(samples.tobytes()).hexdigest(),
-    }
-
-
-def read_recording(path):
-    """The samples [T] of a recording, channels averaged, and its rate."""
-    if not path.is_file():
-        raise InputError(f"audio={path}: expected a file, and there is none.")
-    try:
-        samples, rate = soundfile.read(path, always_2d=True)
-    except soundfile.LibsndfileError as error:
+def check_varies(samples, where):
+    """Raise an error where a target is constant."""
+    if not np.ptp(samples):
         raise InputError(
-            f"audio={path}: expected a recording that soundfile reads ({error})"
-        ) from error
-    if not len(samples):
-        raise InputError(f"audio={path}: expected a recording, it is empty.")
-    return samples.mean(axis=1), rate
+            f"{where}: expected sound, it is constant, so that no error "
+            f"relative to it can be computed."
+        )
 
 
-def choose_excerpts(samples, rate, num_excerpts, seconds, offset, path):
-    """Start and stop, in samples, of excerpts spread evenly over samples."""
-    length = round(seconds * rate)
+def cut_tune(*spans):
+    """Excerpts of the tune by name, in float32, and its rate."""
+    samples, rate = tune()
+    samples = samples.astype(np.float32)
+    places = choose_excerpts("the tune", len(samples), rate, *spans)
+    excerpts = [samples[start:stop] for start, stop in places]
+    return name_excerpts(excerpts), rate
+
+
+def cut_recording(path, *spans):
+    """Excerpts of a recording by name, in float32, and its rate."""
+    with Recording(path, f"audio={path}") as recording:
+        length, rate = recording.count(), recording.samplerate
+    places = choose_excerpts(f"audio={path}", length, rate, *spans)
+    with Recording(path, f"audio={path}") as recording:
+        excerpts = [recording.samples(start, stop) for start, stop in places]
+    for (start, stop), samples in zip(places, excerpts):
+        check_varies(
+            samples,
+            f"audio={path}, from {start / rate:g} to {stop / rate:g} s (try "
+            f"another --offset)",
+        )
+    return name_excerpts(excerpts), rate
+
+
+def name_excerpts(excerpts):
+    """Excerpts by the names of target1, target2, ..."""
+    return {f"target{n}": part for n, part in enumerate(excerpts, start=1)}
+
+
+def choose_excerpts(what, length, rate, num_excerpts, seconds, offset):
+    """Start and stop, in samples, of excerpts spread evenly over a length."""
+    size = round(seconds * rate)
     first = round(offset * rate)
-    if num_excerpts < 1 or length < 2 or first < 0:
+    if num_excerpts < 1 or size < 2 or first < 0:
         raise InputError(
             f"num_excerpts={num_excerpts}, excerpt_seconds={seconds}, "
             f"offset={offset}: expected at least one excerpt, of at least two "
             f"samples, and no negative offset."
         )
-    spacing = (len(samples) - first) // num_excerpts
-    if spacing < length:
+    spacing = (length - first) // num_excerpts
+    if spacing < size:
         raise InputError(
-            f"{path} is {len(samples) / rate:g} s long: expected room for "
+            f"{what} is {length / rate:g} s long: expected room for "
             f"num_excerpts={num_excerpts} of excerpt_seconds={seconds} after "
             f"offset={offset}."
         )
-    excerpts = [
-        (first + n * spacing, first + n * spacing + length)
+    return [
+        (first + n * spacing, first + n * spacing + size)
         for n in range(num_excerpts)
     ]
-    for n, (start, stop) in enumerate(excerpts, start=1):
-        if np.ptp(samples[start:stop]) == 0:
-            raise InputError(
-                f"{path} is silent from {start / rate:g} to {stop / rate:g} s "
-                f"(excerpt {n}), so that no error relative to it can be "
-                f"computed: expected sound. Try another --offset."
-            )
-    return excerpts
+
+
+def read_rows(path):
+    """The rows of a CSV file that are not empty, by the numbers of their
+    lines, and what is between its cells."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            # Spreadsheets write these where the comma is that of decimals.
+            delimiter = next((d for d in "\t;" if d in first), ",")
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(reader.line_num, row) for row in reader if any(row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"targets={path}: expected a CSV file, in UTF-8 ({error})."
+        ) from error
+    return rows, delimiter
+
+
+def read_number(text, delimiter):
+    """A number as float32, NaN where it is none."""
+    if delimiter != ",":
+        text = text.replace(",", ".")
+    try:
+        with np.errstate(over="ignore"):
+            return np.float32(float(text))
+    except ValueError:
+        return np.float32(np.nan)
 
 
 def read_sequences(path):
-    """The columns of a CSV file, by name."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"targets={path}: expected a CSV file ({error})."
-        ) from error
-    if len(rows) < 3 or not rows[0]:
+    """The columns of a CSV file, by name, in float32."""
+    rows, delimiter = read_rows(path)
+    if len(rows) < 3:
         raise InputError(
             f"targets={path}: expected a row of names and at least two of "
             f"numbers below, got {len(rows)} rows."
         )
-    names, *rows = rows
+    (_, names), *rows = rows
+    names = [name.strip() for name in names]
+    if all(np.isfinite(read_number(name, delimiter)) for name in names):
+        raise InputError(
+            f"targets={path}: expected names in the first row, got numbers: "
+            f"{names}."
+        )
     if len(set(names)) < len(names):
         raise InputError(f"targets={path}: expected different names: {names}.")
-    values = np.empty((len(rows), len(names)))
-    for number, row in enumerate(rows, start=2):
+    check_file_names(names, f"targets={path}, column")
+    values = np.empty((len(names), len(rows)), dtype=np.float32)
+    for index, (line, row) in enumerate(rows):
         if len(row) != len(names):
             raise InputError(
-                f"targets={path}, line {number}: expected {len(names)} "
-                f"numbers, got {len(row)}."
+                f"targets={path}, line {line}: expected {len(names)} numbers, "
+                f"got {len(row)}."
             )
         for column, text in enumerate(row):
-            try:
-                value = float(text)
-            except ValueError:
-                value = np.nan
-            if not np.isfinite(value):
+            value = read_number(text, delimiter)
+            if not abs(value) <= MAX_SAMPLE:
                 raise InputError(
-                    f"targets={path}, line {number}, column {names[column]}: "
-                    f"expected a finite number, got {text!r}."
+                    f"targets={path}, line {line}, column {names[column]}: "
+                    f"expected a finite number, of at most {MAX_SAMPLE:g} in "
+                    f"size, got {text!r}."
                 )
-            values[number - 2, column] = value
-    for name, sequence in zip(names, values.T):
-        if np.ptp(sequence) == 0:
-            raise InputError(
-                f"targets={path}, column {name}: expected a sequence that "
-                f"varies, since no error relative to it can be computed."
-            )
-    return dict(zip(names, values.T))
+            values[column, index] = value
+    for name, sequence in zip(names, values):
+        check_varies(sequence, f"targets={path}, column {name}")
+    return dict(zip(names, values))
 
 
 def tune(sample_rate=44100):

@@ -27,6 +27,8 @@ from speechbrain_cwrnn.report import (
 )
 
 matplotlib.use("Agg")
+# Names are no formulas.
+matplotlib.rcParams["text.parse_math"] = False
 import matplotlib.pyplot as plt  # noqa: E402
 
 # Median and quartiles in Figure 3 of the paper, read off its vector graphics.
@@ -87,8 +89,7 @@ def write_report(folder, run, items, networks, targets, outputs):
                 f"{name}: NMSE {nmse[best]:.4f}, best of {len(of_target)}"
             )
         for kind, wave in waves[name].items():
-            file = f"{kind}_{name}.wav".replace("/", "_")
-            with whole_file(folder / file) as path:
+            with whole_file(folder / f"{kind}_{name}.wav") as path:
                 wave = wave.clip(-1, 1)
                 soundfile.write(path, wave, item["sample_rate"], format="WAV")
     draw_waves(folder / "generated.png", items, waves, titles)

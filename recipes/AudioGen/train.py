@@ -18,6 +18,7 @@ import speechbrain as sb
 import torch
 from audiogen_prepare import prepare_audiogen, read_targets
 from report import write_report
+from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
@@ -96,23 +97,12 @@ class GeneratorBrain(EnsembleBrain):
 
 def dataio_prep(targets):
     """A dataset of the targets, each scaled to [-1, 1] as in the paper."""
-    dataset = sb.dataio.dataset.DynamicItemDataset(targets)
-
-    @sb.utils.data_pipeline.takes("wav", "start", "stop")
-    @sb.utils.data_pipeline.provides("target")
-    def target_pipeline(wav, start, stop):
-        """Cuts an excerpt, averages its channels and scales it."""
-        signal = sb.dataio.dataio.read_audio(
-            {"file": wav, "start": start, "stop": stop}
-        )
-        if signal.dim() > 1:
-            signal = signal.mean(1)
+    items = {}
+    for name, item in targets.items():
+        signal = torch.from_numpy(item["samples"])
         low, high = signal.aminmax()
-        return 2 * (signal - low) / (high - low) - 1
-
-    dataset.add_dynamic_item(target_pipeline)
-    dataset.set_output_keys(["id", "target"])
-    return dataset
+        items[name] = {"target": 2 * (signal - low) / (high - low) - 1}
+    return DynamicItemDataset(items, output_keys=["id", "target"])
 
 
 def main(hparams_file, run_opts, overrides):

@@ -43,6 +43,8 @@ RATE, PITCH, RANGE = 1, 3, 4
 CHARACTERS, UTF8 = 1, 1
 
 SAMPLE_RATE = 22050
+# N_PATH_HOME of espeak-ng's speech.h.
+MAX_PATH = 160
 
 
 def find_espeak():
@@ -71,7 +73,7 @@ def load_espeak():
     rate = library.espeak_Initialize(
         SYNCHRONOUS,
         0,
-        os.fsencode(package.get_data_path()),
+        short_path(package.get_data_path()),
         PHONEME_EVENTS | DONT_EXIT,
     )
     if rate != SAMPLE_RATE:
@@ -79,6 +81,21 @@ def load_espeak():
             f"espeak_Initialize returned {rate}: expected {SAMPLE_RATE}."
         )
     return library
+
+
+def short_path(folder, descriptors="/proc/self/fd"):
+    """The path of a folder in as many bytes as espeak-ng keeps of it."""
+    path = os.fsencode(folder)
+    if len(path) < MAX_PATH:
+        return path
+    if not os.path.isdir(descriptors):
+        raise InputError(
+            f"espeak-ng, whose data are in {folder}: expected a path of less "
+            f"than {MAX_PATH} bytes, in an environment that is less deep."
+        )
+    # Another name for it on Linux. It stays open, since voices are read when
+    # they first speak.
+    return os.fsencode(f"{descriptors}/{os.open(path, os.O_RDONLY)}")
 
 
 def version():

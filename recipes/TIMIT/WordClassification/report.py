@@ -27,6 +27,8 @@ from speechbrain_cwrnn.report import (
 )
 
 matplotlib.use("Agg")
+# Words are no formulas.
+matplotlib.rcParams["text.parse_math"] = False
 import matplotlib.pyplot as plt  # noqa: E402
 
 # Lower quartile, median and upper quartile of the test error in Figure 4 of

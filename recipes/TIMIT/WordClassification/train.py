@@ -30,6 +30,7 @@ from timit_prepare import refuse_foreign
 from words_prepare import group_words, prepare_words
 
 from speechbrain_cwrnn import Ensemble
+from speechbrain_cwrnn.audio import read_audio
 from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
 from speechbrain_cwrnn.checkpoints import keep_epochs
 from speechbrain_cwrnn.errors import InputError
@@ -142,6 +143,9 @@ def read_words(hparams):
         )
         for split in ("train", "test")
     )
+    for split, entries in (("train", train), ("test", test)):
+        for name, entry in entries.items():
+            check_word(entry["word"], hparams[f"{split}_annotation"], name)
     words = sorted({str(entry["word"]) for entry in train.values()})
     groups = group_words(hparams["words"])
     if words != sorted(word for group in groups for word in group):
@@ -162,19 +166,33 @@ def read_words(hparams):
     return train, test, groups
 
 
+def check_word(word, manifest, name):
+    """Raise an error where an entry has something else than a word."""
+    text = str(word)
+    is_word = isinstance(word, (str, int)) and not isinstance(word, bool)
+    # The last is what SpeechBrain's encoder separates words by in its file.
+    if (
+        not is_word
+        or not text.strip()
+        or not text.isprintable()
+        or " => " in text
+    ):
+        raise InputError(
+            f"{manifest}, entry {name}, word={word!r}: expected a word."
+        )
+
+
 def dataio_prep(hparams, train, test, words):
     """Datasets of standardised features, kept in memory."""
     encoder = hparams["label_encoder"]
     encoder.update_from_iterable(words, sequence_input=False)
     encoder.expect_len(len(words))
 
-    @sb.utils.data_pipeline.takes("wav", "start", "stop")
+    @sb.utils.data_pipeline.takes("id", "wav", "start", "stop")
     @sb.utils.data_pipeline.provides("feats")
-    def audio_pipeline(wav, start, stop):
+    def audio_pipeline(name, wav, start, stop):
         """Cuts a word and computes its features [T, F]."""
-        signal = sb.dataio.dataio.read_audio(
-            {"file": wav, "start": start, "stop": stop}
-        )
+        signal = torch.from_numpy(read_audio(f"entry {name}", wav, start, stop))
         return hparams["compute_features"](signal[None])[0]
 
     @sb.utils.data_pipeline.takes("word")
@@ -244,11 +262,11 @@ def run(hparams_file, run_opts, overrides, hparams):
     train, test, word_groups = read_words(hparams)
     if hparams["skip_prep"]:
         corpus = name_corpus(hparams["train_annotation"], train)
-    begin(hparams, run_opts, in_use, without_places(train, test))
     words = [word for group in word_groups for word in group]
+    train_data, test_data = dataio_prep(hparams, train, test, words)
+    begin(hparams, run_opts, in_use, without_places(train, test))
     save_options(hparams_file, overrides, hparams["output_folder"])
     sb.create_experiment_directory(hparams["output_folder"])
-    train_data, test_data = dataio_prep(hparams, train, test, words)
     networks = Ensemble(
         partial(hparams["model"], num_words=len(words)),
         num_copies=hparams["num_seeds"],

@@ -28,6 +28,7 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 from synthesize import find_data
 from timit_prepare import prepare_timit, refuse_foreign
 
+from speechbrain_cwrnn.audio import read_audio
 from speechbrain_cwrnn.checkpoints import keep_epochs
 from speechbrain_cwrnn.errors import InputError, StoppedError
 from speechbrain_cwrnn.hparams import (
@@ -226,15 +227,31 @@ def make_tokenizer(hparams):
 
 def read_manifests(hparams):
     """The entries for training, development and test."""
-    return [
-        read_manifest(
-            hparams[f"{split}_annotation"],
-            ["wav", "duration", hparams["target"]],
+    target, manifests = hparams["target"], []
+    # The convolutions pad, which takes two frames, also of faster speech.
+    least = 3 * hparams["hop_length"]
+    for split in SPLITS:
+        path = hparams[f"{split}_annotation"]
+        entries = read_manifest(
+            path,
+            ["wav", target],
             data_folder=hparams["data_folder"],
             sample_rate=hparams["sample_rate"],
         )
-        for split in SPLITS
-    ]
+        for name, entry in entries.items():
+            text, length = entry[target], 1000 * entry["duration"]
+            where = f"{path}, entry {name}"
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(
+                    f"{where}, {target}: expected a text, got {text!r}."
+                )
+            if length < least:
+                raise InputError(
+                    f"{where}: expected at least {least} ms of audio, got "
+                    f"{length:g} ms."
+                )
+        manifests.append(entries)
+    return manifests
 
 
 def check_text(hparams, tokenizer, manifests):
@@ -254,13 +271,11 @@ def check_text(hparams, tokenizer, manifests):
 def dataio_prep(hparams, tokenizer, manifests):
     """Datasets for training, development and test."""
 
-    @sb.utils.data_pipeline.takes("wav", "start", "stop")
+    @sb.utils.data_pipeline.takes("id", "wav", "start", "stop")
     @sb.utils.data_pipeline.provides("sig")
-    def audio_pipeline(wav, start, stop):
+    def audio_pipeline(name, wav, start, stop):
         """The signal [samples]."""
-        return sb.dataio.dataio.read_audio(
-            {"file": wav, "start": start, "stop": stop}
-        )
+        return torch.from_numpy(read_audio(f"entry {name}", wav, start, stop))
 
     @sb.utils.data_pipeline.takes(hparams["target"])
     @sb.utils.data_pipeline.provides("text", "units")
