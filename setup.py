@@ -46,6 +46,7 @@ setup(
         "filelock>=4.0.0",
         "numpy>=1.26.4",
         "numba>=0.58.1",
+        "pydantic>=2.0.3",
         "matplotlib",
         "tqdm",
     ],

@@ -32,7 +32,9 @@ phonemes : those of TIMIT, and a tokenizer for them
 brain : a SpeechBrain Brain that trains an Ensemble
 checkpoints : checkpoints that are whole or not there; WholeCheckpointer
 lock : one run in an output folder at a time
+schema : what the options of a recipe must be, and the sentences if not
 hparams : the options of a recipe
+run_options : SpeechBrain's own
 program : what a train.py does when it is run
 manifest : the data of a recipe, maybe of a user's own
 audio : parts of recordings, and what is wrong with them

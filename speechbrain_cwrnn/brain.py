@@ -5,15 +5,13 @@ Authors
 """
 
 import logging
-import os
 
 import speechbrain as sb
 import torch
-from speechbrain.utils.run_opts import RunOptions
 from tqdm import tqdm
 
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.hparams import given_options
+from speechbrain_cwrnn.run_options import check_run_options, given_options
 
 # SpeechBrain's run options: those that work as they do there,
 HONOURED = """
@@ -63,17 +61,8 @@ def refuse_run_options(run_opts, hparams):
     Traceback (most recent call last):
     speechbrain_cwrnn.errors.InputError: jit=True: expected False (...
     """
-    given = given_options(run_opts, hparams)
-    if {"RANK", "LOCAL_RANK"} <= os.environ.keys():
-        # As SpeechBrain finds out whether torchrun started it.
-        given["distributed_launch"] = True
-    defaults = RunOptions()
-    for name, value in given.items():
-        if name in REFUSED and value != defaults[name]:
-            raise InputError(
-                f"{name}={value}: expected {defaults[name]} ({REFUSED[name]})."
-            )
-    if given.get("precision") == "fp16":
+    check_run_options(run_opts, hparams, REFUSED)
+    if given_options(run_opts, hparams).get("precision") == "fp16":
         raise InputError(f"precision=fp16: expected fp32 or bf16 ({FP16}).")
 
 

@@ -6,6 +6,7 @@ Authors
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,37 +17,11 @@ from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import RESULTS, whole_file
+from speechbrain_cwrnn.run_options import given_options
+from speechbrain_cwrnn.schema import check_options, read_calls
 
 # What the options of a run are kept in.
 OPTIONS = "hyperparams.yaml"
-
-
-def look_up(table, num_params):
-    """The hidden size that the paper gives for a number of parameters.
-
-    Arguments
-    ---------
-    table : dict
-        Hidden size for each number of parameters.
-    num_params : int
-        The number of parameters.
-
-    Returns
-    -------
-    int
-        The hidden size.
-
-    Example
-    -------
-    >>> look_up({100: 11, 250: 19}, 250)
-    19
-    """
-    if num_params not in table:
-        raise InputError(
-            f"num_params={num_params}: expected one of {sorted(table)} (or "
-            f"give --hidden_size)."
-        )
-    return table[num_params]
 
 
 def nominal_size(hparams, num_params):
@@ -77,14 +52,8 @@ def nominal_size(hparams, num_params):
     return hparams["num_params"] if is_nominal else num_params
 
 
-def check_num_seeds(num_seeds):
-    """Raise an error where it is no number of networks."""
-    if not isinstance(num_seeds, int) or num_seeds < 1:
-        raise InputError(f"num_seeds={num_seeds}: expected at least 1.")
-
-
-def load_hparams(hparams_file, overrides):
-    """The hyperparameters of a recipe.
+def load_hparams(hparams_file, overrides, options):
+    """The hyperparameters of a recipe, which are checked before any is made.
 
     Arguments
     ---------
@@ -92,6 +61,8 @@ def load_hparams(hparams_file, overrides):
         A YAML file.
     overrides : str
         Options that take the place of what is there, as YAML.
+    options : class
+        A `schema.Checked` that says what they must be.
 
     Returns
     -------
@@ -100,35 +71,82 @@ def load_hparams(hparams_file, overrides):
 
     Example
     -------
+    >>> from speechbrain_cwrnn.schema import Checked, Count
+    >>> class Few(Checked):
+    ...     size: Count
     >>> path = getfixture("tmp_path") / "train.yaml"
     >>> _ = path.write_text("size: 3\\ndouble: !ref <size> * 2")
-    >>> load_hparams(path, "size: 4")
+    >>> load_hparams(path, "size: 4", Few)
     {'size': 4, 'double': 8}
     """
-    yaml = ruamel.yaml.YAML()
-    tree = yaml.load(Path(hparams_file).read_text(encoding="utf-8"))
-    for key, value in (yaml.load(overrides) if overrides else {}).items():
+    try:
+        text = Path(hparams_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{hparams_file}: expected a YAML file ({error})."
+        ) from error
+    tree = _read_mapping(text, hparams_file)
+    given = _read_mapping(overrides or "{}", f"options {overrides!r}")
+    for key, value in given.items():
         if key not in tree:
-            known = get_close_matches(key, tree) or tree
-            raise InputError(f"--{key}: expected {' or '.join(known)}.")
-        # HyperPyYAML merges mappings, and would lose the tag of the new one.
-        kinds = {
-            (type(v), str(getattr(v, "tag", ""))) for v in (tree[key], value)
-        }
-        if isinstance(value, dict) and len(kinds) > 1:
+            known = [*map(str, tree), *(f.name for f in fields(RunOptions))]
+            known = get_close_matches(str(key), known)
             raise InputError(
-                f"--{key}: expected other values for what is there (another "
-                f"class with arguments needs a YAML file of your own)."
+                f"--{key}: expected {' or '.join(known)}."
+                if known
+                else f"--{key}: expected a key of {hparams_file}, or an option "
+                f"that --help lists."
             )
-    with open(hparams_file, encoding="utf-8") as fin:
+        if isinstance(value, dict):
+            _check_same_kind(key, value, tree[key])
+    with open(hparams_file, encoding="utf-8") as file:
         try:
-            return load_hyperpyyaml(fin, overrides)
-        except OSError as error:
-            # Checkpointers and loggers make their folders right away.
+            resolved = resolve_references(file, overrides).getvalue()
+        except (ValueError, ArithmeticError, OSError, RecursionError) as error:
             raise InputError(
-                f"output_folder: expected a folder that can be written "
+                f"{hparams_file}: expected references that lead somewhere "
                 f"({error})."
             ) from error
+    with _yaml(hparams_file):
+        values = read_calls(resolved)
+    check_options(options, values)
+    with open(hparams_file, encoding="utf-8") as file:
+        return load_hyperpyyaml(file, overrides)
+
+
+def _check_same_kind(key, value, before):
+    """HyperPyYAML merges mappings, and would lose the tag of the new one."""
+    if not isinstance(before, dict):
+        raise InputError(f"{key}={dict(value)}: expected a value without keys.")
+    if value.tag.value not in (None, before.tag.value):
+        raise InputError(
+            f"--{key}: expected other values for what is there (another class "
+            f"with arguments needs a YAML file of your own)."
+        )
+
+
+def _read_mapping(text, what):
+    """Keys and values in YAML, with their tags."""
+    with _yaml(what):
+        tree = ruamel.yaml.YAML().load(text)
+    if not isinstance(tree, dict):
+        raise InputError(f"{what}: expected keys with values, in YAML.")
+    return tree
+
+
+@contextmanager
+def _yaml(what):
+    """Faults in what is read as YAML are the user's."""
+    try:
+        yield
+    except ruamel.yaml.error.MarkedYAMLError as error:
+        raise InputError(
+            f"{what}: expected YAML ({error.problem}, line "
+            f"{error.problem_mark.line + 1})."
+        ) from error
+    except ruamel.yaml.error.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"{what}: expected YAML ({problem}).") from error
 
 
 def resumes(hparams_file, overrides, hparams, may_differ):
@@ -207,35 +225,6 @@ def resumes(hparams_file, overrides, hparams, may_differ):
                 f"--output_folder."
             )
     return True
-
-
-def given_options(run_opts, hparams):
-    """The run options that were given, by their names.
-
-    Arguments
-    ---------
-    run_opts : dict or speechbrain.utils.run_opts.RunOptions
-        Those of the command line, or None.
-    hparams : dict
-        What the YAML file has, among others run options, or None.
-
-    Returns
-    -------
-    dict
-        Their values; those of the command line come first, as in SpeechBrain.
-
-    Example
-    -------
-    >>> given_options({"debug": True}, {"lr": 1, "debug": False})
-    {'debug': True}
-    """
-    if isinstance(run_opts, dict):
-        run_opts = RunOptions.from_dictionary(run_opts)
-    given = dict(hparams or {})
-    if run_opts is not None:
-        given.update({key: run_opts[key] for key in run_opts.overridden_args})
-    names = [field.name for field in fields(RunOptions)]
-    return {name: given[name] for name in names if name in given}
 
 
 # Run options that change what is learnt, and which no YAML file need say.

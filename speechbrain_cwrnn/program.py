@@ -4,12 +4,19 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import logging
 import re
 import sys
+from collections import Counter
+from dataclasses import fields, replace
 
 import speechbrain as sb
+from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn.errors import InputError, StoppedError
+
+# SpeechBrain writes all that is logged to log.txt, and these log a lot.
+CHATTY = ("numba", "matplotlib", "PIL", "fsspec")
 
 PATH_OPTION = re.compile(r"--(audio|targets|\w+_(annotation|file|folder|log))")
 
@@ -17,8 +24,8 @@ PATH_OPTION = re.compile(r"--(audio|targets|\w+_(annotation|file|folder|log))")
 def run_program(main):
     """Run a recipe with the arguments of the command line.
 
-    What is wrong with these, or with the data, ends it with one sentence; a
-    fault of the recipe's own still shows its traceback.
+    What is wrong with these, or with the data, ends it with one sentence, and
+    so does a full disk; a fault of the recipe's own still shows its traceback.
 
     Arguments
     ---------
@@ -26,14 +33,22 @@ def run_program(main):
         Gets the YAML file, the run options, and what overrides the YAML file,
         as `speechbrain.parse_arguments` returns them.
     """
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         main(*parse_arguments(sys.argv[1:]))
     except (InputError, StoppedError) as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt as interrupt:
+        kept = f": {interrupt}" if interrupt.args else ""
+        print(f"Interrupted{kept}.", file=sys.stderr)
+        # As shells do, by convention.
+        sys.exit(130)
 
 
 def parse_arguments(arguments):
-    """What SpeechBrain's does, but that paths are taken as they stand.
+    """What SpeechBrain's does, but that paths are taken as they stand, and
+    that no option is ignored.
 
     SpeechBrain pastes all values into a YAML text, where `take #2.wav` is
     `take`, and `a=b` is split. Upstream, the values would have to be quoted.
@@ -70,7 +85,28 @@ def parse_arguments(arguments):
             quoted += [name, quote_path(name, value)]
         else:
             quoted.append(option := name)
-    return sb.parse_arguments(quoted)
+    check_names(a[2:].split("=")[0] for a in quoted if a.startswith("--"))
+    hparams_file, run_opts, overrides = sb.parse_arguments(quoted)
+    # SpeechBrain leaves it text, since its default, None, has no other type.
+    limit = run_opts.optimizer_step_limit
+    if limit is not None and limit.isdecimal():
+        run_opts = replace(run_opts, optimizer_step_limit=int(limit))
+    return hparams_file, run_opts, overrides
+
+
+def check_names(names):
+    """Raise an error for options that are given twice, or in part."""
+    known = [field.name for field in fields(RunOptions)]
+    for name, times in Counter(names).items():
+        if not name:
+            raise InputError("--: expected the name of an option.")
+        if times > 1:
+            raise InputError(f"--{name}: expected once.")
+        # SpeechBrain takes an abbreviation, but does not count it as given.
+        # Upstream, argparse would have to be told allow_abbrev=False.
+        whole = [option for option in known if option.startswith(name)]
+        if whole and name not in known:
+            raise InputError(f"--{name}: expected --{' or --'.join(whole)}.")
 
 
 def quote_path(option, path):

@@ -602,7 +602,7 @@ class TestBadInput:
             recipe.audiogen_prepare.prepare_audiogen(
                 folder / "manifest.json", folder / "save"
             )
-        with pytest.raises(ValueError, match="^output_folder: expected a fol"):
+        with pytest.raises(ValueError, match="^output_folder=.*: expected a f"):
             run(recipe, "cwrnn.yaml", "--output_folder", folder)
 
     @pytest.mark.parametrize("text", ["{}", "not JSON"])
@@ -649,17 +649,36 @@ class TestBadInput:
         "options, message",
         [
             (["--num_params", 42], "num_params=42: expected one of .100, 250"),
-            (["--num_seeds", 0], "num_seeds=0: expected at least 1"),
-            (["--num_seeds", "two"], "num_seeds=two: expected at least 1"),
+            (["--num_params", "[1]"], "num_params=.1.: expected an integer"),
+            (["--num_seeds", 0], "num_seeds=0: expected an integer from 1"),
             (["--num_seed", 2], "--num_seed: expected num_seeds"),
+            (["--hidden_size", "x"], "hidden_size=x: expected a positive int"),
+            (["--hidden_size", 4], "hidden_size=4: expected at least one unit"),
             (["--backend", "gpu"], "backend='gpu': expected one of"),
+            (["--backend", "triton"], "backend='triton': expected"),
+            (["--lr", "nan"], "lr=nan: expected a positive number"),
+            (["--lr", "1e400"], "lr=inf: expected a positive number"),
+            (["--excerpt_seconds", -1], "excerpt_seconds=-1: expected a posit"),
+            (["--checkpoint_interval", 0], "checkpoint_interval=0: expected"),
+            (["--number_of_epochs", -1], "number_of_epochs=-1: expected an in"),
+            (["--model_name", "a/b"], "model_name=a/b: expected a name of"),
+            (["--train_log", "/dev"], "train_log=/dev: expected a file that"),
+            (["--output_folder", RECIPE], "output_folder=.*: expected another"),
+            (
+                ["--rnn_class", "!name:x.Y"],
+                "rnn_class=!name:x.Y: expected a",
+            ),
+            (["--rnn_class", "{a: 1}"], "rnn_class=!name:spe.* argument 'a'"),
+            (["--epoch_counter", "null"], "epoch_counter=None: expected a cla"),
+            (["--device", "nope"], "device=nope: expected one that"),
         ],
     )
-    def test_options(self, recipe, tmp_path, options, message):
-        """Options of train.py itself."""
-        folder = ["--output_folder", tmp_path / "out"]
-        with pytest.raises(ValueError, match=message):
-            run(recipe, "cwrnn.yaml", *options, *folder)
+    def test_options(self, recipe, tmp_path, monkeypatch, options, message):
+        """Those of train.py itself, before anything is written."""
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ValueError, match=f"^{message}"):
+            run(recipe, "cwrnn.yaml", *options)
+        assert not list(tmp_path.iterdir())
 
     def test_run_options(self, recipe, tmp_path):
         """Those of SpeechBrain, before anything is written."""

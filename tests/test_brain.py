@@ -229,7 +229,6 @@ class TestRunOptions:
         """The scale of the loss would be one for all."""
         with pytest.raises(ValueError, match="^precision=fp16: expected fp32"):
             refuse_run_options({"precision": "fp16"}, None)
-        refuse_run_options({"eval_precision": "fp16"}, None)
 
     def test_torchrun(self, monkeypatch):
         """It is no option, and refused just so."""

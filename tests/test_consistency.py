@@ -13,8 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import recipe_modules
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
+
+from speechbrain_cwrnn.schema import Options
 
 ROOT = Path(__file__).parent.parent
 # Those named inference*.yaml are read by SpeechBrain's interfaces instead.
@@ -103,6 +106,23 @@ class TestHparams:
         _, asked = asked_for(parse(path.parent.parent / "train.py"))
         used = used | matching(asked, keys) | RunOptions().as_dict().keys()
         assert keys <= used, f"not used: {sorted(keys - used)}"
+
+    def test_all_are_checked(self, path):
+        """What each must be is said in options.py."""
+        keys, _ = declared(path.read_text(encoding="utf-8"))
+        keys = {key for key in keys if not key.startswith("__")}
+        folder = path.parent.parent.relative_to(ROOT / "recipes")
+        with recipe_modules(folder, "options") as modules:
+            fields = {
+                name: field
+                for kind in vars(modules.options).values()
+                if isinstance(kind, type) and issubclass(kind, Options)
+                for name, field in kind.model_fields.items()
+            }
+        assert keys <= fields.keys()
+        needed, _ = asked_for(parse(path.parent.parent / "train.py"))
+        for name in matching(needed, fields):
+            assert fields[name].is_required(), name
 
     def test_none_is_missing(self, path):
         """Nothing that is asked for without saying what to do without it."""

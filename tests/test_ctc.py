@@ -392,15 +392,45 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "name, options, message",
         [
-            ("cwrnn", {"sorting": "up"}, "sorting=up: expected ascending"),
+            ("cwrnn", {"sorting": "up"}, "sorting=up: expected 'ascending'"),
+            ("cwrnn", {"blank_index": 99}, "blank_index=99: expected one of"),
+            ("cwrnn", {"blank_index": 5}, "blank_index=5: expected 0"),
+            ("cwrnn", {"output_neurons": 39}, "output_neurons=39: expected 40"),
+            (
+                "cwrnn",
+                {"inference_file": "a"},
+                "inference_file=a: expected a",
+            ),
+            ("cwrnn", {"n_fft": 399}, "n_fft=399: expected 400 at least"),
+            ("cwrnn", {"hop_length": 0.06}, "hop_length=0.06: expected a samp"),
+            ("cwrnn", {"cnn_channels": "[8]"}, "cnn_channels=.8.*: expected a"),
+            ("cwrnn", {"cnn_kernelsize": "(2, 3)"}, "cnn_kernelsize.0.=2: exp"),
+            ("cwrnn", {"cnn_blocks": 3}, "cnn_blocks=3: expected 0, 1 or 2"),
+            ("cwrnn", {"rnn_neurons": 3}, "hidden_size=3: expected at least"),
+            ("cwrnn", {"dataloader_opts": "{a: 1}"}, "dataloader_opts.a.: exp"),
+            (
+                "cwrnn",
+                {"dataloader_opts": "{batch_size: x}"},
+                "dataloader_opts.batch_size.=x: expected",
+            ),
+            ("cwrnn", {"modules": "{model: null}"}, "modules.model.=None: exp"),
+            ("cwrnn", {"device": "nope"}, "device=nope: expected one that"),
+            ("cwrnn", {"valid_annotation": "a", "test_annotation": "a"}, "val"),
             ("cwrnn", {"phn_set": 40}, "phn_set=40: expected 60, 48 or 39"),
             ("cwrnn", {"data_folder": "/nowhere"}, "data_folder=/nowhere"),
-            ("cwrnn", {"output_folder": "/dev/null/x"}, "output_folder: exp"),
+            (
+                "cwrnn",
+                {"output_folder": "/dev/null/x"},
+                "output_folder=.*: e",
+            ),
             ("cwrnn_bpe", {"output_neurons": 999}, "output_neurons=999: exp"),
         ],
     )
-    def test_options(self, recipe, few, tmp_path, name, options, message):
+    def test_options(
+        self, recipe, few, tmp_path, monkeypatch, name, options, message
+    ):
         """What was given, and what was expected."""
+        monkeypatch.chdir(tmp_path)
         hparams = RECIPE / "hparams" / f"{name}.yaml"
         with pytest.raises(ValueError, match=message):
             run_recipe(recipe, hparams, *flags(few, tmp_path, **options))

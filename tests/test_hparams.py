@@ -1,19 +1,19 @@
 """The options of a recipe."""
 
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 
 import pytest
 from hyperpyyaml import resolve_references
 from speechbrain.utils.checkpoints import Checkpointer
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import (
     begin,
-    check_num_seeds,
     load_hparams,
-    look_up,
     resumes,
 )
+from speechbrain_cwrnn.schema import Checked, Positive
 
 
 class TestOtherOptions:
@@ -113,7 +113,7 @@ words: [a, b]
         """Loads with options."""
         path = tmp_path / "train.yaml"
         path.write_text(self.TRAIN)
-        return partial(load_hparams, path)
+        return partial(load_hparams, path, options=Checked)
 
     def test_taken(self, load):
         """Values, and arguments of the same class or another without any."""
@@ -124,15 +124,20 @@ words: [a, b]
             "words": ["a", "b"],
         }
         assert load("{words: [c], lr: 1}")["words"] == ["c"]
+        assert load("counter: {a: 3}")["counter"] == Counter({"a": 3})
         assert type(load("counter: !new:collections.deque")["counter"]) is deque
 
     @pytest.mark.parametrize(
         "overrides, message",
         [
             ("countr: 1", "--countr: expected counter\\.$"),
-            ("seeds: 1", "--seeds: expected lr or counter or words\\.$"),
+            ("seeds: 1", "--seeds: expected a key of .*train.yaml, or an opt"),
+            ("max_grad_nrm: 1", "--max_grad_nrm: expected max_grad_norm\\.$"),
+            ("7: 1", "--7: expected a key of"),
+            ("foo", "options 'foo': expected keys with values"),
+            ("lr: [", "options 'lr: .': expected YAML .*line 1"),
             ("counter: !new:dict {a: 2}", "--counter: expected other values"),
-            ("lr: {a: 2}", "--lr: expected other values for what is there"),
+            ("lr: {a: 2}", "lr={'a': 2}: expected a value without keys"),
         ],
     )
     def test_refused(self, load, overrides, message):
@@ -141,18 +146,53 @@ words: [a, b]
             load(overrides)
 
 
-def test_unknown_size():
-    """It names the sizes that there are."""
-    with pytest.raises(ValueError, match=r"num_params=7: .* \[100, 250\]"):
-        look_up({250: 19, 100: 11}, 7)
+class TestFile:
+    """The YAML file itself, before anything is made of it."""
 
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            ("lr: [1", "expected YAML .*, line 1"),
+            ("a: 1\na: 2", "expected YAML .found duplicate key.*, line 2"),
+            ("lr: \x00", "expected YAML"),
+            ("[1, 2]", "expected keys with values, in YAML"),
+            ("", "expected keys with values"),
+            ("lr: !nwe:list", "expected YAML .*tag '!nwe:list'"),
+            ("lr: !ref <nope>", 'expected ref.*The reference "nope" is not'),
+            ("lr: !ref <a>\na: !ref <lr>", "expected "),
+            ("a: 1\nlr: !ref <a> / 0", "expected ref.*division by zero"),
+            ("lr: !include:nope.yaml", "expected ref.*No such file"),
+            ("lr: !PLACEHOLDER", "expected ref.*PLACEHOLDER"),
+        ],
+    )
+    def test_faults(self, tmp_path, text, message):
+        """One sentence with the name of the file."""
+        path = tmp_path / "train.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=f"^{path}: {message}"):
+            load_hparams(path, "", Checked)
 
-@pytest.mark.parametrize("number", [0, -1, 1.5, "two", None])
-def test_no_number_of_seeds(number):
-    """It names what was given."""
-    check_num_seeds(1)
-    with pytest.raises(ValueError, match=f"^num_seeds={number}: expected at "):
-        check_num_seeds(number)
+    def test_no_file(self, tmp_path):
+        """None, a folder, or one that is no text."""
+        binary = tmp_path / "binary.yaml"
+        binary.write_bytes(b"\xff\xfe\x00")
+        for path in (tmp_path / "none.yaml", tmp_path, binary):
+            with pytest.raises(InputError, match=f"^{path}: expected a YAML f"):
+                load_hparams(path, "", Checked)
+
+    def test_checked_before_anything_is_made(self, tmp_path):
+        """Nothing is, where a value is wrong."""
+
+        class Few(Checked):
+            lr: Positive
+
+        path = tmp_path / "train.yaml"
+        path.write_text(f"made: !apply:os.mkdir [{tmp_path}/made]\nlr: 1")
+        with pytest.raises(InputError, match="^lr=x: expected a positive num"):
+            load_hparams(path, "lr: x", Few)
+        assert not (tmp_path / "made").exists()
+        load_hparams(path, "lr: 2", Few)
+        assert (tmp_path / "made").exists()
 
 
 class TestBegin:

@@ -1,10 +1,13 @@
 """What a recipe does when it is run as a program."""
 
+import logging
+
 import pytest
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
-from speechbrain_cwrnn.program import parse_arguments, run_program
+from speechbrain_cwrnn.program import CHATTY, parse_arguments, run_program
+from speechbrain_cwrnn.schema import Checked
 
 
 def run(monkeypatch, main):
@@ -41,7 +44,7 @@ def load(tmp_path, *options):
         "audio: null\nperiods: null\nrnn_class: null"
     )
     path, _, overrides = parse_arguments([str(train), *options])
-    return load_hparams(path, overrides)
+    return load_hparams(path, overrides, Checked)
 
 
 @pytest.mark.parametrize("with_equals", [False, True])
@@ -80,3 +83,55 @@ def test_paths_that_yaml_cannot_hold(tmp_path, path):
     """They are refused."""
     with pytest.raises(InputError, match="^--audio=.*: expected a path in UTF"):
         load(tmp_path, "--audio", path)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--lr", "1", "--lr", "2"], "--lr: expected once"),
+        (["--device=cpu", "--device", "cpu"], "--device: expected once"),
+        (["--max_grad", "1"], "--max_grad: expected --max_grad_norm"),
+        (["--test"], "--test: expected --test_only"),
+        (["--", "--lr", "1"], "--: expected the name of an option"),
+    ],
+)
+def test_no_option_is_ignored(options, message):
+    """As argparse, and SpeechBrain, would."""
+    with pytest.raises(InputError, match=f"^{message}\\.$"):
+        parse_arguments(["train.yaml", *options])
+
+
+def test_step_limit():
+    """It is a number, and whatever else is refused later."""
+    for text, value in (("5", 5), ("x", "x")):
+        line = ["train.yaml", "--optimizer_step_limit", text]
+        _, run_opts, _ = parse_arguments(line)
+        assert run_opts.optimizer_step_limit == value
+        assert run_opts.overridden_args == {"optimizer_step_limit"}
+
+
+def test_interrupt(monkeypatch, capsys):
+    """It is said how to go on, in a line, and the shell is told."""
+
+    def main(*args):
+        raise KeyboardInterrupt("the same command goes on from CKPT")
+
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, main)
+    assert stop.value.code == 130
+    shown = capsys.readouterr().err
+    assert shown == "Interrupted: the same command goes on from CKPT.\n"
+
+
+def test_libraries_are_quiet(monkeypatch):
+    """Their debugging is nothing for a log of the training."""
+    for name in CHATTY:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
+
+    def main(*args):
+        for name in ("numba.core.ssa", "matplotlib.font_manager"):
+            assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+            assert logging.getLogger(name).isEnabledFor(logging.WARNING)
+
+    run(monkeypatch, main)

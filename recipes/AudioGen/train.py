@@ -17,6 +17,7 @@ import numpy as np
 import speechbrain as sb
 import torch
 from audiogen_prepare import prepare_audiogen, read_targets
+from options import AudioGenOptions
 from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 
@@ -25,7 +26,6 @@ from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
 from speechbrain_cwrnn.checkpoints import keep_epochs
 from speechbrain_cwrnn.hparams import (
     begin,
-    check_num_seeds,
     load_hparams,
     nominal_size,
     resumes,
@@ -105,11 +105,22 @@ def dataio_prep(targets):
     return DynamicItemDataset(items, output_keys=["id", "target"])
 
 
+def find_engine(network, num_networks):
+    """What computes the steps of the networks."""
+    engines = {
+        module.engine(num_networks)
+        for module in network.modules()
+        if isinstance(module, ClockworkRNN)
+    }
+    return ", ".join(engines) or "PyTorch"
+
+
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
-    hparams = load_hparams(hparams_file, overrides)
-    check_num_seeds(hparams["num_seeds"])
+    hparams = load_hparams(hparams_file, overrides, AudioGenOptions)
     refuse_run_options(run_opts, hparams)
+    # What is wrong with the networks shows before anything is written.
+    find_engine(hparams["model"](), hparams["num_seeds"])
     with sole_run(hparams["output_folder"], hparams["checkpointer"]):
         run(hparams_file, run_opts, overrides, hparams)
 
@@ -152,14 +163,9 @@ def run(hparams_file, run_opts, overrides, hparams):
         checkpointer=hparams["checkpointer"],
     )
     num_params = sum(p[0].numel() for p in ensemble.parameters())
-    engines = {
-        module.engine(ensemble.num_copies)
-        for module in ensemble.modules()
-        if isinstance(module, ClockworkRNN)
-    }
     print(
         f"{ensemble.num_copies} networks of {num_params} parameters, on "
-        f"{brain.device}, engine: {', '.join(engines) or 'PyTorch'}"
+        f"{brain.device}, engine: {find_engine(ensemble, ensemble.num_copies)}"
     )
     loader_kwargs = {"batch_size": len(dataset)}
     brain.fit(

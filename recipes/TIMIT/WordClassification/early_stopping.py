@@ -7,8 +7,6 @@ Authors
 import torch
 from torch import nn
 
-from speechbrain_cwrnn.errors import InputError
-
 
 class EarlyStopping(nn.Module):
     """Tells which networks are through: those that got no better for a while.
@@ -33,8 +31,6 @@ class EarlyStopping(nn.Module):
 
     def __init__(self, num_networks, patience):
         super().__init__()
-        if patience < 1:
-            raise InputError(f"patience={patience}: expected at least 1.")
         self.patience = patience
         N = num_networks
         self.register_buffer("lowest", torch.full((N,), torch.inf))

@@ -22,6 +22,7 @@ import numpy as np
 import speechbrain as sb
 import torch
 from early_stopping import EarlyStopping
+from options import WordOptions
 from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
@@ -36,7 +37,6 @@ from speechbrain_cwrnn.checkpoints import keep_epochs
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import (
     begin,
-    check_num_seeds,
     load_hparams,
     nominal_size,
     resumes,
@@ -244,11 +244,24 @@ def prepare(hparams, in_use):
     return corpus
 
 
+def check_networks(hparams):
+    """Raise an error where they do not fit the features."""
+    signal = torch.zeros(1, hparams["sample_rate"])
+    features = hparams["compute_features"](signal).shape[-1]
+    if features != hparams["input_size"]:
+        raise InputError(
+            f"input_size={hparams['input_size']}: expected the {features} "
+            f"features of a frame."
+        )
+    hparams["model"](num_words=2)
+
+
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
-    hparams = load_hparams(hparams_file, overrides)
-    check_num_seeds(hparams["num_seeds"])
+    hparams = load_hparams(hparams_file, overrides, WordOptions)
     refuse_run_options(run_opts, hparams)
+    # What is wrong with the networks shows before anything is written.
+    check_networks(hparams)
     with sole_run(hparams["output_folder"], hparams["checkpointer"]):
         run(hparams_file, run_opts, overrides, hparams)
 

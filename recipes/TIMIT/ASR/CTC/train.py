@@ -22,6 +22,7 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from options import CTCOptions
 from report import print_runs
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import if_main_process, run_on_main
@@ -46,6 +47,23 @@ from speechbrain_cwrnn.manifest import (
 from speechbrain_cwrnn.pretrained import save_pretrained
 from speechbrain_cwrnn.program import run_program
 from speechbrain_cwrnn.report import whole_file, write_results
+from speechbrain_cwrnn.run_options import check_run_options
+
+# SpeechBrain's run options that must have their defaults, and why.
+REFUSED = {
+    **dict.fromkeys(
+        ["data_parallel_backend", "data_parallel_count"],
+        "torchrun is for several GPUs",
+    ),
+    **dict.fromkeys(
+        ["jit", "jit_module_keys"],
+        "TorchScript reads neither Clockwork RNNs nor SpeechBrain's LSTMs",
+    ),
+    "remove_vector_weight_decay": (
+        "SpeechBrain would clip the gradients of vectors alone"
+    ),
+    "log_config": "SpeechBrain's recipes do not use it",
+}
 
 
 class ASRBrain(sb.Brain):
@@ -255,17 +273,20 @@ def read_manifests(hparams):
 
 
 def check_text(hparams, tokenizer, manifests):
-    """Raise an error where a text has no units."""
+    """Raise an error where a text has no units that the model has."""
     target = hparams["target"]
     for split, entries in zip(SPLITS, manifests):
         for name, entry in entries.items():
+            where = f"{hparams[f'{split}_annotation']}, entry {name}, {target}"
             try:
-                tokenizer.encode_as_ids(entry[target])
+                units = tokenizer.encode_as_ids(entry[target])
             except InputError as error:
+                raise InputError(f"{where}: {error}") from error
+            if max(units, default=0) >= hparams["output_neurons"]:
                 raise InputError(
-                    f"{hparams[f'{split}_annotation']}, entry {name}, "
-                    f"{target}: {error}"
-                ) from error
+                    f"{where}: expected units below output_neurons="
+                    f"{hparams['output_neurons']}, got {max(units)}."
+                )
 
 
 def dataio_prep(hparams, tokenizer, manifests):
@@ -298,13 +319,9 @@ def dataio_prep(hparams, tokenizer, manifests):
 
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, test, and write what came of it."""
+    hparams = load_hparams(hparams_file, overrides, CTCOptions)
+    check_run_options(run_opts, hparams, REFUSED)
     sb.utils.distributed.ddp_init_group(run_opts)
-    hparams = load_hparams(hparams_file, overrides)
-    if hparams["sorting"] not in ("ascending", "descending", "random"):
-        raise InputError(
-            f"sorting={hparams['sorting']}: expected ascending, descending or "
-            f"random."
-        )
     with sole_run(hparams["output_folder"], hparams["checkpointer"]):
         run(hparams_file, run_opts, overrides, hparams)
 

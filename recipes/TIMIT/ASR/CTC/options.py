@@ -1,0 +1,169 @@
+"""What the options of this recipe must be.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, Strict, model_validator
+from torch.utils.data import DataLoader
+
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.schema import (
+    Checked,
+    Count,
+    Counts,
+    FileName,
+    Flag,
+    Folder,
+    Made,
+    Modules,
+    Name,
+    Natural,
+    NewFile,
+    OptionalFile,
+    OptionalMade,
+    Options,
+    Positive,
+    SampleRate,
+    Share,
+    Text,
+    fits,
+)
+
+PHONEMES = "speechbrain_cwrnn.phonemes.PhonemeTokenizer"
+FOLDER = Path(__file__).parent / "hparams"
+
+
+Odd = Annotated[int, Field(gt=0), fits(lambda size: size % 2)]
+
+
+class LoaderOptions(Checked):
+    """Arguments of PyTorch's DataLoader."""
+
+    model_config = ConfigDict(extra="allow")
+
+    batch_size: Count = None
+    num_workers: Natural = None
+
+    @model_validator(mode="after")
+    def check_names(self):
+        """It is made after the data are prepared."""
+        known = inspect.signature(DataLoader).parameters
+        for name in self.model_extra:
+            if name not in known:
+                raise InputError(
+                    f"dataloader_opts[{name}]: expected an argument of "
+                    f"PyTorch's DataLoader."
+                )
+        return self
+
+
+class CTCOptions(Options):
+    """The keys of its YAML files."""
+
+    data_folder: OptionalFile
+    num_speakers: Count
+    phn_set: Literal[60, 48, 39]
+    target: Text
+    error_name: Name
+    valid_annotation: FileName
+    test_annotation: FileName
+    tokenizer_folder: Folder
+    error_file: NewFile
+    inference_file: Annotated[
+        str,
+        fits(lambda name: (FOLDER / name).is_file()),
+        Field(description=f"a file in {FOLDER}"),
+    ]
+    batch_size: Count = None
+    annealing_factor: Share = None
+    sorting: Literal["ascending", "descending", "random"]
+    num_workers: Natural = None
+    dataloader_opts: LoaderOptions
+    sample_rate: SampleRate
+    hop_length: Positive
+    n_fft: Count = None
+    n_mels: Count = None
+    activation: Made = None
+    dropout: Share = None
+    cnn_blocks: Annotated[
+        # SpeechBrain's CRDNN has no pooling for more.
+        int, Field(ge=0, le=2, description="0, 1 or 2")
+    ] = None
+    cnn_channels: Counts = None
+    cnn_kernelsize: Annotated[
+        tuple[Odd, Odd],
+        Strict(False),
+        Field(description="two odd numbers, as (3, 3)"),
+    ] = None
+    time_pooling: Flag = None
+    rnn_layers: Count = None
+    rnn_neurons: Count = None
+    rnn_bidirectional: Flag = None
+    dnn_blocks: Natural = None
+    dnn_neurons: Count = None
+    blank_index: Natural
+    output_neurons: Count
+    tokenizer: Made
+    wav_augment: OptionalMade = None
+    compute_features: Made
+    normalize: Made
+    lr_annealing: Made
+    modules: Modules
+    compute_cost: Made
+    error_stats: Made
+
+    @model_validator(mode="after")
+    def check_units(self):
+        """The loss trusts their numbers, the blank's among them."""
+        if self.blank_index >= self.output_neurons:
+            raise InputError(
+                f"blank_index={self.blank_index}: expected one of "
+                f"output_neurons={self.output_neurons}, from 0 on."
+            )
+        if self.tokenizer.name == PHONEMES:
+            if self.output_neurons <= self.phn_set:
+                raise InputError(
+                    f"output_neurons={self.output_neurons}: expected "
+                    f"{self.phn_set + 1} at least, for "
+                    f"phn_set={self.phn_set} and the blank."
+                )
+            if 0 < self.blank_index <= self.phn_set:
+                raise InputError(
+                    f"blank_index={self.blank_index}: expected 0, since this "
+                    f"is the number of a phoneme."
+                )
+        return self
+
+    @model_validator(mode="after")
+    def check_frames(self):
+        """Each has samples of its own, and fits in its Fourier transform."""
+        hop = self.hop_length * self.sample_rate / 1000
+        if hop < 1:
+            raise InputError(
+                f"hop_length={self.hop_length}: expected a sample at least, "
+                f"in ms, at sample_rate={self.sample_rate}."
+            )
+        win_length = self.compute_features.kwargs.get("win_length", 25)
+        samples = round(win_length * self.sample_rate / 1000)
+        if self.n_fft is not None and self.n_fft < samples:
+            raise InputError(
+                f"n_fft={self.n_fft}: expected {samples} at least, the samples "
+                f"of a frame of {win_length} ms."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_blocks(self):
+        """Each block of convolutions has its number of channels."""
+        channels, blocks = self.cnn_channels, self.cnn_blocks
+        if channels and blocks and len(channels) < blocks:
+            raise InputError(
+                f"cnn_channels={channels}: expected a number for each of "
+                f"cnn_blocks={blocks}."
+            )
+        return self

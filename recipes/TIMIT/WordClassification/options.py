@@ -1,0 +1,45 @@
+"""What the options of this recipe must be.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from words_prepare import group_words
+
+from speechbrain_cwrnn.schema import (
+    Count,
+    FileName,
+    Made,
+    NotNegative,
+    OptionalFile,
+    SampleRate,
+    Seed,
+    SizedOptions,
+)
+
+
+class WordOptions(SizedOptions):
+    """The keys of its YAML files."""
+
+    data_folder: OptionalFile
+    num_speakers: Count
+    words: Annotated[
+        list,
+        AfterValidator(group_words),
+        Field(description="words, or lists of words"),
+    ]
+    num_train: Count
+    num_test: Count
+    data_seed: Seed
+    test_annotation: FileName
+    patience: Count
+    batch_size: Count
+    noise_std: NotNegative
+    sample_rate: SampleRate
+    input_size: Count
+    compute_features: Made
+    normalize: Made
+    label_encoder: Made

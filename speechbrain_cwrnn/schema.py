@@ -1,0 +1,386 @@
+"""What the options of a recipe must be, and the sentence where one is not.
+
+A recipe lists its keys once, as the fields of a class on top of `Options`.
+They are checked by pydantic before HyperPyYAML makes anything: what a YAML
+file names to be made or called is a `Call` here.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import inspect
+import os
+import pydoc
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import ruamel.yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+
+from speechbrain_cwrnn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Call:
+    """A class or function that a YAML file names, with its arguments.
+
+    Arguments
+    ---------
+    kind : str
+        The tag of HyperPyYAML: new, name, apply or module.
+    name : str
+        What it names.
+    args : list
+        Arguments by position.
+    kwargs : dict
+        Arguments by name.
+    """
+
+    kind: str
+    name: str
+    args: list
+    kwargs: dict
+
+    def __str__(self):
+        """As it stands in the file, without its arguments."""
+        return f"!{self.kind}:{self.name}"
+
+    def check(self, key):
+        """Raise an error where there is no such thing, or it takes no such
+        arguments; it is not called for that."""
+        thing = pydoc.locate(self.name)
+        is_wanted, what = {
+            "new": (inspect.isclass, "a class"),
+            "apply": (inspect.isroutine, "a function"),
+            "module": (inspect.ismodule, "a module"),
+            "name": (lambda thing: thing is not None, "a class or function"),
+        }[self.kind]
+        if not is_wanted(thing):
+            raise InputError(
+                f"{key}={self}: expected {what} that Python finds there."
+            )
+        if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+            return
+        try:
+            signature = inspect.signature(thing)
+        except ValueError:
+            # Some of those that are written in C have none.
+            return
+        partial = self.kind == "name"
+        try:
+            (signature.bind_partial if partial else signature.bind)(
+                *self.args, **self.kwargs
+            )
+        except TypeError as error:
+            raise InputError(
+                f"{key}={self}: expected the arguments of {thing.__name__} "
+                f"({error})."
+            ) from error
+
+
+def fits(condition):
+    """A condition on a field, whose description says what is expected."""
+
+    def check(value):
+        if not condition(value):
+            raise ValueError
+        return value
+
+    return AfterValidator(check)
+
+
+def _integer(low, high):
+    text = f"an integer from {low} to {high}"
+    return Annotated[int, Field(ge=low, le=high, description=text)]
+
+
+def _is_room(path):
+    """Whether a folder is there, or can be made, and written to."""
+    path = Path(path).absolute()
+    # Also a link that leads nowhere is in the way.
+    while not os.path.lexists(path):
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def _is_writable(path):
+    """Whether a file can be written, which need not be there."""
+    return _is_room(Path(path).parent) and not os.path.isdir(path)
+
+
+Count = _integer(1, 2**31 - 1)
+Natural = _integer(0, 2**31 - 1)
+Size = Annotated[
+    object,
+    fits(lambda size: isinstance(size, Call) or type(size) is int and size > 0),
+    Field(description="a positive integer"),
+]
+SampleRate = _integer(1000, 10**6)
+Seed = _integer(0, 2**32 - 1)
+Flag = Annotated[bool, Field(description="True or False")]
+Positive = Annotated[float, Field(gt=0, description="a positive number")]
+NotNegative = Annotated[float, Field(ge=0, description="a number from 0 on")]
+Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+Momentum = Annotated[
+    float, Field(gt=0, lt=1, description="a number between 0 and 1")
+]
+Counts = Annotated[
+    tuple[Count, ...],
+    Strict(False),
+    Field(description="positive integers, as (1, 2)"),
+]
+Sizes = Annotated[
+    dict[Count, Count],
+    Field(min_length=1, description="a size for each number of parameters"),
+]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^\w[\w.+ -]*$",
+        description="a name of letters, digits, spaces and _ . + -",
+    ),
+]
+Text = Annotated[str, Field(min_length=1, description="text")]
+FileName = Annotated[
+    str, Field(min_length=1, description="the name of a file, as text")
+]
+OptionalFile = Annotated[
+    str | None,
+    Field(min_length=1, description="the name of a file or folder, or null"),
+]
+Folder = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="a folder that can be written, or made where it is not",
+    ),
+    fits(_is_room),
+]
+NewFile = Annotated[
+    str,
+    Field(min_length=1, description="a file that can be written"),
+    fits(_is_writable),
+]
+Made = Annotated[
+    InstanceOf[Call],
+    Field(description="a class or function, after !new: or !name:"),
+]
+Modules = Annotated[
+    dict[str, InstanceOf[Call]],
+    Field(description="modules, each a !new: or a reference to one"),
+]
+OptionalMade = Annotated[
+    InstanceOf[Call] | None,
+    Field(description="a class or function, after !new: or !name:, or null"),
+]
+
+
+class Checked(BaseModel):
+    """Fields of the types that they say, with nothing converted, and no number
+    that is not finite. Other keys are the user's own."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+class Options(Checked):
+    """The keys of all recipes; those without a default are needed by train.py,
+    whatever else a user's YAML file has."""
+
+    seed: Seed
+    skip_prep: Flag
+    model_name: Name
+    output_folder: Folder
+    save_folder: Folder
+    train_annotation: FileName
+    train_log: NewFile
+    number_of_epochs: Count = None
+    lr: Positive = None
+    rnn_class: Made = None
+    model: Made
+    opt_class: Made
+    epoch_counter: Made
+    checkpointer: Made
+    train_logger: Made
+
+    @model_validator(mode="after")
+    def check_folder(self):
+        """SpeechBrain copies the script to the output folder."""
+        recipe = Path(inspect.getfile(type(self))).parent
+        if Path(self.output_folder).resolve() == recipe.resolve():
+            raise InputError(
+                f"output_folder={self.output_folder}: expected another folder "
+                f"than the recipe's own."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_manifests(self):
+        """No split is that of another."""
+        names = [n for n in type(self).model_fields if n.endswith("annotation")]
+        paths = [Path(getattr(self, name)).resolve() for name in names]
+        for name, path in zip(names, paths):
+            if paths.count(path) > 1:
+                raise InputError(
+                    f"{name}={getattr(self, name)}: expected different files "
+                    f"for {', '.join(names)}."
+                )
+        return self
+
+
+class SizedOptions(Options):
+    """The keys of recipes for many networks, in the sizes of the paper."""
+
+    num_params: Count
+    hidden_sizes: Sizes
+    hidden_size: Size
+    num_seeds: Count
+    backend: Text = None
+    init_std: NotNegative = None
+    momentum: Momentum = None
+
+    @model_validator(mode="after")
+    def check_size(self):
+        """It is looked up, if it is not given."""
+        known = self.num_params in self.hidden_sizes
+        if isinstance(self.hidden_size, Call) and not known:
+            raise InputError(
+                f"num_params={self.num_params}: expected one of "
+                f"{sorted(self.hidden_sizes)} (or give --hidden_size)."
+            )
+        return self
+
+
+class _Constructor(ruamel.yaml.SafeConstructor):
+    """Reads what HyperPyYAML would make, without making it."""
+
+
+class _Resolver(ruamel.yaml.resolver.VersionedResolver):
+    """Takes what is in parentheses for a tuple, as HyperPyYAML does."""
+
+
+def _read_call(kind):
+    """What reads the tag of one kind."""
+
+    def read(loader, name, node):
+        args, kwargs = [], {}
+        if isinstance(node, ruamel.yaml.MappingNode):
+            kwargs = loader.construct_mapping(node, deep=True)
+        elif isinstance(node, ruamel.yaml.SequenceNode):
+            args = loader.construct_sequence(node, deep=True)
+        return Call(kind, name, args, kwargs)
+
+    return read
+
+
+def _read_tuple(loader, node):
+    return tuple(ruamel.yaml.YAML(typ="safe").load(f"[{node.value[1:-1]}]"))
+
+
+for _kind in ("new", "name", "apply", "module"):
+    _Constructor.add_multi_constructor(f"!{_kind}:", _read_call(_kind))
+_Constructor.add_constructor("!tuple", _read_tuple)
+_Resolver.add_implicit_resolver("!tuple", re.compile(r"^\(.*\)$"), ["("])
+
+
+def read_calls(text):
+    """What a YAML file says, where all references are resolved.
+
+    Arguments
+    ---------
+    text : str
+        Its text.
+
+    Returns
+    -------
+    dict
+        Plain values, and a `Call` for each thing that is to be made.
+
+    Example
+    -------
+    >>> values = read_calls("opt_class: !name:torch.optim.SGD {lr: 1}")
+    >>> values["opt_class"]
+    Call(kind='name', name='torch.optim.SGD', args=[], kwargs={'lr': 1})
+    """
+    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    yaml.Resolver = _Resolver
+    return yaml.load(text)
+
+
+def check_options(options, values):
+    """Raise an error for the first value that is not what it must be.
+
+    Arguments
+    ---------
+    options : class
+        A `Checked`, whose fields say what they must be.
+    values : dict
+        What `read_calls` returned, or other plain values.
+
+    Example
+    -------
+    >>> class Few(Checked):
+    ...     hidden_size: Count
+    >>> check_options(Few, {"hidden_size": "x"})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: hidden_size=x: expected an integer ...
+    """
+    try:
+        options.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_sentence(options, error.errors()[0])) from error
+    for key, value in values.items():
+        for call in _calls(value):
+            call.check(key)
+
+
+def _calls(value):
+    """All that is to be made, in a value of whatever depth."""
+    if isinstance(value, Call):
+        yield value
+        value = [*value.args, *value.kwargs.values()]
+    elif isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _calls(item)
+
+
+def _sentence(options, error):
+    """What pydantic has found, in our words."""
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error" and message:
+        # A check of several fields, or a long one, says it itself.
+        return message
+    key, *places = error["loc"]
+    description = options.model_fields[key].description
+    if error["type"] == "missing":
+        return f"{key}: expected in the YAML file ({description})."
+    places = "".join(f"[{p}]" for p in places if p != "[key]")
+    value = error["input"]
+    # Text that might be taken for something else is quoted.
+    if not isinstance(value, str) or re.fullmatch(r"[A-Za-z/][ -~]*", value):
+        value = str(value)
+    else:
+        value = repr(value)
+    if len(value) > 60:
+        value = f"{value[:60]}..."
+    if description is None:
+        description = message.removeprefix("Input should be ")
+    return f"{key}{places}={value}: expected {description}."
