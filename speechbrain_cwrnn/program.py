@@ -38,7 +38,9 @@ def run_program(main):
     try:
         main(*parse_arguments(sys.argv[1:]))
     except (InputError, StoppedError) as error:
-        sys.exit(f"Error: {error}")
+        # A data loader's worker sends its traceback along, before the sentence.
+        sentence = str(error).rpartition("InputError: ")[2].strip()
+        sys.exit(f"Error: {sentence}")
     except KeyboardInterrupt as interrupt:
         kept = f": {interrupt}" if interrupt.args else ""
         print(f"Interrupted{kept}.", file=sys.stderr)

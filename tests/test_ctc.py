@@ -389,6 +389,15 @@ def test_without_augmentation(recipe, few, tmp_path):
 class TestBadInput:
     """One sentence each."""
 
+    @pytest.mark.parametrize("folder", ["a b", "a,b"])
+    def test_folder_of_pieces(self, recipe, few, tmp_path, folder):
+        """SentencePiece would split its name."""
+        hparams = RECIPE / "hparams" / "cwrnn_bpe.yaml"
+        options = flags(few, tmp_path / folder)
+        with pytest.raises(ValueError, match=f"{folder}/.*: expected a path "):
+            run_recipe(recipe, hparams, *options)
+        assert not list(tmp_path.rglob("train.json"))
+
     @pytest.mark.parametrize(
         "name, options, message",
         [

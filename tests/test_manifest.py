@@ -101,14 +101,6 @@ def test_braces(tmp_path):
     assert entry["wav"] == str(folder / "{b}.wav")
 
 
-def test_byte_order_mark(tmp_path):
-    """Some editors put it first."""
-    soundfile.write(tmp_path / "a.wav", np.zeros(9), 8000)
-    path = tmp_path / "mine.json"
-    path.write_text('{"a": {"wav": "{data_root}/a.wav"}}', encoding="utf-8-sig")
-    assert list(read_manifest(path, ["wav"], tmp_path)) == ["a"]
-
-
 @pytest.mark.parametrize(
     "names",
     [

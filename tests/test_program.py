@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from torch._utils import ExceptionWrapper
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
@@ -23,6 +24,19 @@ def test_input_error_is_one_sentence(monkeypatch):
         raise InputError("lr=-1: expected a positive number.")
 
     with pytest.raises(SystemExit, match="^Error: lr=-1: expected a positive"):
+        run(monkeypatch, main)
+
+
+def test_input_error_of_a_worker(monkeypatch):
+    """Its traceback, which PyTorch puts before it, is no part of it."""
+
+    def main(*args):
+        try:
+            raise InputError("entry a, wav=a.wav: expected a file.")
+        except InputError:
+            ExceptionWrapper(where="in worker 0").reraise()
+
+    with pytest.raises(SystemExit, match="^Error: entry a, wav=a.wav: expec"):
         run(monkeypatch, main)
 
 

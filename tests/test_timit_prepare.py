@@ -421,6 +421,10 @@ class TestBadInput:
             ("stereo", "SX44.WAV: .* 16000 Hz, got 2 at 16000 Hz"),
             ("riff stereo", "SX44.WAV: .* 16000 Hz, got 2 at 16000 Hz"),
             ("riff truncated", "SX44.WAV is corrupt: .* 3000 .* 2990"),
+            ("not finite", "SX44.WAV: expected finite .*, got nan at 0.187438"),
+            ("flac truncated", "SX44.WAV: expected audio that soundfile can"),
+            ("no samples", "SX44.WAV: expected audio, it is empty"),
+            ("link to nothing", "SX44.WAV: expected a file that can be read"),
         ],
     )
     def test_audio(self, refused, either, timit, damage, split, kind, message):
@@ -449,7 +453,30 @@ class TestBadInput:
         elif kind == "riff truncated":
             write_riff(path, samples[:, 0])
             path.write_bytes(path.read_bytes()[:-20])
+        elif kind == "not finite":
+            lost = np.append(np.zeros(2999), np.nan)
+            soundfile.write(path, lost, 16000, format="WAV", subtype="FLOAT")
+        elif kind == "flac truncated":
+            noise = np.random.default_rng(0).uniform(-1, 1, 9000)
+            soundfile.write(path, noise, 16000, format="FLAC")
+            path.write_bytes(path.read_bytes()[:9000])
+        elif kind == "no samples":
+            write_riff(path, samples[:0, 0])
+        elif kind == "link to nothing":
+            path.unlink()
+            path.symlink_to("nothing")
         refused(f"{path.parent}/{message}", either, timit)
+
+    def test_name_in_no_encoding(self, refused, either, timit):
+        """Files of which SpeechBrain could not write the names."""
+        place = timit / "TRAIN" / "DR1" / "FCJF0"
+        wav = place / os.fsdecode(b"SX\xff.WAV")
+        write_riff(place / "SX44.WAV.WAV", np.ones(3000, dtype=np.int16))
+        os.rename(place / "SX44.WAV.WAV", wav)
+        try:
+            refused("SX\udcff.WAV is corrupt: expected .*surr", either, timit)
+        finally:
+            wav.unlink()
 
     @pytest.mark.parametrize(
         "line, message",
@@ -478,6 +505,7 @@ class TestBadInput:
             (" ao\n", " AO\n", "SX44.PHN: expected TIMIT's 61 .* got 'AO'"),
             (" q\n", "\n", "SX44.PHN, line 2: expected start, stop and label"),
             (" q\n", " q q\n", "SX44.PHN, line 2: expected start, stop and"),
+            (None, "0 9 q\n", "SX44.PHN: expected more than glottal stops"),
         ],
     )
     def test_phonemes_file(
@@ -486,8 +514,8 @@ class TestBadInput:
         """A phoneme or line that is wrong; words do not depend on it."""
         path = timit / "TEST" / "DR2" / "FPAS0" / "SX44.PHN"
         text = path.read_text()
-        assert text.count(old) == 1
-        damage(path, text.replace(old, new).encode())
+        assert old is None or text.count(old) == 1
+        damage(path, (text.replace(old, new) if old else new).encode())
         refused(f"{path.parent}/{message}", sentences, timit)
         assert words(timit) is True
 
@@ -502,6 +530,13 @@ class TestBadInput:
         damage(place / "SX44.PHN", text)
         if either.other == {"phn_set": 60}:
             refused(f"SX44.PHN: {message}", either, timit)
+
+    def test_unreadable_words_file(self, refused, either, timit, damage):
+        """As a link to what is gone."""
+        path = timit / "TEST" / "DR1" / "MDAB0" / "SX44.WRD"
+        damage(path)
+        path.symlink_to("nothing")
+        refused(f"^{path}: expected a file that can be read", either, timit)
 
     def test_no_words_file(self, refused, either, timit, damage):
         """None beside the audio."""

@@ -38,6 +38,7 @@ def damage():
 
     yield change
     for path, content in originals.items():
+        path.unlink(missing_ok=True)
         path.write_bytes(content)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from speechbrain_cwrnn.audio import Recording
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.phonemes import map_phonemes
 from speechbrain_cwrnn.report import whole_file
@@ -166,8 +167,10 @@ def find_utterances(data_folder):
                 files = {
                     path.name.lower(): path
                     for path in sorted(place.iterdir())
-                    # Not those that macOS adds to foreign file systems.
-                    if path.is_file() and not path.name.startswith(".")
+                    # Not those that macOS adds to foreign file systems; but
+                    # links to what is gone, which is missed then.
+                    if (path.is_file() or path.is_symlink())
+                    and not path.name.startswith(".")
                 }
                 # Where there are X.WAV and X.WAV.wav, the longer name is the
                 # RIFF copy, which can be read even if the other is compressed.
@@ -269,8 +272,13 @@ def count_samples(wav):
     int
         Its number of samples.
     """
-    with open(wav, "rb") as file:
-        header = file.read(1024)
+    try:
+        with open(wav, "rb") as file:
+            header = file.read(1024)
+    except OSError as error:
+        raise InputError(
+            f"{wav}: expected a file that can be read ({error})."
+        ) from error
     is_sphere = header.startswith(b"NIST_1A")
     if is_sphere and b"shorten" in header:
         raise InputError(
@@ -279,7 +287,7 @@ def count_samples(wav):
         )
     try:
         info = soundfile.info(str(wav))
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, UnicodeEncodeError) as error:
         raise InputError(
             f"{wav} is corrupt: expected NIST SPHERE or RIFF audio ({error})"
         ) from error
@@ -288,7 +296,9 @@ def count_samples(wav):
             f"{wav}: expected one channel at {SAMPLE_RATE} Hz, got "
             f"{info.channels} at {info.samplerate} Hz."
         )
-    told = info.frames
+    if not info.frames:
+        raise InputError(f"{wav}: expected audio, it is empty.")
+    told = frames = info.frames
     if is_sphere:
         field = re.search(rb"sample_count -i (\d+)", header)
         told = int(field[1]) if field else told
@@ -300,13 +310,17 @@ def count_samples(wav):
         with wave.open(str(wav)) as file:
             told = file.getnframes()
         # What a program writes to a pipe is of 1 GiB or more, by its header.
-        told = info.frames if told >= 2**29 else told
-    if told != info.frames:
+        told = frames if told >= 2**29 else told
+    else:
+        # Packed, or able to hold what is not finite: no header tells that.
+        with Recording(wav, str(wav)) as recording:
+            frames = sum(len(block) for block in recording.blocks(0))
+    if told != frames:
         raise InputError(
             f"{wav} is corrupt: expected {told} samples by its header, got "
-            f"{info.frames}."
+            f"{frames}."
         )
-    return info.frames
+    return frames
 
 
 def read_segments(utterance, suffix, length):
@@ -333,7 +347,12 @@ def read_segments(utterance, suffix, length):
             f"upper case) beside it, and there is none."
         )
     segments = []
-    lines = path.read_text(encoding="latin-1").splitlines()
+    try:
+        lines = path.read_text(encoding="latin-1").splitlines()
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a file that can be read ({error})."
+        ) from error
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields:
@@ -367,6 +386,8 @@ def describe(utterance, phn_set):
     words = read_segments(utterance, ".wrd", length)
     try:
         phonemes = map_phonemes([label for _, _, label in phonemes], phn_set)
+        if not phonemes:
+            raise InputError("expected more than glottal stops (q).")
     except InputError as error:
         path = utterance.files[f"{utterance.sentence}.phn"]
         raise InputError(f"{path}: {error}") from error

@@ -208,6 +208,16 @@ SPLITS = ("train", "valid", "test")
 def prepare(hparams, in_use):
     """Write the manifests of the data, and return what it is called, if they
     are not a user's own."""
+    folder = Path(hparams["tokenizer_folder"]).absolute()
+    is_learnt = "model_dir" in getattr(hparams["tokenizer"], "keywords", {})
+    is_learnt = is_learnt and not any(folder.glob("*.model"))
+    # SpeechBrain hands over all options as one text. Upstream, SentencePiece
+    # would have to be called with keyword arguments.
+    if is_learnt and set(" ,") & set(str(folder)):
+        raise InputError(
+            f"tokenizer_folder={folder}: expected a path without spaces and "
+            f"commas, at which SentencePiece splits it."
+        )
     manifests = [hparams[f"{split}_annotation"] for split in SPLITS]
     corpus = None
     if not hparams["skip_prep"]:
@@ -223,7 +233,6 @@ def prepare(hparams, in_use):
         )
     # A tokenizer that is there may have been learnt from other words. One that
     # the user brought along is elsewhere.
-    folder = Path(hparams["tokenizer_folder"]).absolute()
     own = Path(hparams["save_folder"]).absolute()
     if not in_use and folder.is_relative_to(own):
         shutil.rmtree(folder, ignore_errors=True)
