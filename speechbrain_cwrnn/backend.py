@@ -141,8 +141,20 @@ def _compiles():
 def _fault_of_numba():
     """What keeps numba from compiling here; None if nothing does."""
     try:
-        vectors = import_module(f"{stepwise.__name__}.vectors")
-    except (ImportError, RuntimeError, AttributeError) as error:
-        # Not installed; not made for this numpy; too old.
+        # Both at once, so that numba makes the same of both: its settings may
+        # change later.
+        vectors, _ = (
+            import_module(f"{stepwise.__name__}.{name}")
+            for name in ("vectors", "cpu_kernels")
+        )
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        # Not installed; or not whole; not made for this numpy; too old; set up
+        # wrongly by the environment.
         return f"{type(error).__name__}: {error}"
     return vectors.find_fault()

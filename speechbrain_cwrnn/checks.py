@@ -7,6 +7,8 @@ Authors
 import math
 import operator
 
+import torch
+
 from speechbrain_cwrnn.errors import InputError
 
 
@@ -75,3 +77,15 @@ def check_bool(name, value):
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r}: expected True or False.")
     return value
+
+
+def has_known_values(x):
+    """Whether the values of a tensor can be looked at, so that bad ones are an
+    error. To ask a GPU would make it wait for the host, and a compiler or vmap
+    cannot tell."""
+    return (
+        x.device.type == "cpu"
+        and x.numel() > 0
+        and not torch.compiler.is_compiling()
+        and not torch._C._functorch.is_batchedtensor(x)
+    )

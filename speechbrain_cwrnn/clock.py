@@ -15,7 +15,14 @@ from operator import index
 
 import torch
 
+from speechbrain_cwrnn.checks import check_integer, has_known_values
 from speechbrain_cwrnn.errors import InputError
+
+# A clock with some steps and a period added to it is below 2**63 then, so that
+# all engines compute the same in int64.
+MAX_PERIOD = 2**31 - 1
+MAX_CLOCK = 2**62
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,31 +87,55 @@ def resolve_periods(periods, hidden_size):
     >>> resolve_periods(3, hidden_size=512)
     (1, 2, 4)
     """
-    expected = "strictly increasing positive integers, such as [1, 2, 4, 8]"
     given = periods
     if periods is None:
         periods = min(8, hidden_size)
     if isinstance(periods, int) and not isinstance(periods, bool):
-        if periods < 1:
-            raise InputError(
-                f"periods={given}: expected at least one group, or {expected}."
-            )
-        periods = [2**i for i in range(periods)]
-    try:
-        if any(isinstance(p, bool) for p in periods):
-            raise TypeError
-        periods = tuple(index(p) for p in periods)
-    except TypeError:
-        raise InputError(f"periods={given!r}: expected {expected}.") from None
-    increasing = all(p < q for p, q in zip(periods, periods[1:]))
-    if not periods or periods[0] < 1 or not increasing:
-        raise InputError(f"periods={given!r}: expected {expected}.")
+        too_many = MAX_PERIOD.bit_length() + 1
+        periods = [2**i for i in range(min(periods, too_many))]
+    periods = check_periods(periods, given)
     if hidden_size < len(periods):
         raise InputError(
             f"hidden_size={hidden_size}: expected at least one unit for each "
             f"of the {len(periods)} groups (periods={periods})."
         )
     return periods
+
+
+def check_periods(periods, given):
+    """The periods as a tuple, or an error that says what was given."""
+    try:
+        if any(isinstance(p, bool) for p in periods):
+            raise TypeError
+        periods = tuple(index(p) for p in periods)
+    except TypeError:
+        periods = ()
+    increasing = all(p < q for p, q in zip((0, *periods), periods))
+    if not periods or not increasing or periods[-1] > MAX_PERIOD:
+        raise InputError(
+            f"periods={given!r}: expected strictly increasing positive "
+            f"integers, such as [1, 2, 4, 8], up to {MAX_PERIOD}."
+        )
+    return periods
+
+
+def check_clock(clock):
+    """The clock as an int or a tensor of int64, or an error; see `Groups`."""
+    if not isinstance(clock, torch.Tensor):
+        low = high = clock = check_integer("clock", clock, least=0)
+    elif clock.dtype not in INTEGERS:
+        raise InputError(f"clock in {clock.dtype}: expected integers.")
+    else:
+        clock = clock.long()
+        if not has_known_values(clock):
+            return clock
+        low, high = (value.item() for value in clock.aminmax())
+    if low < 0 or high > MAX_CLOCK:
+        raise InputError(
+            f"clock={low if low < 0 else high}: expected the number of steps "
+            f"since the state was zero, up to {MAX_CLOCK}."
+        )
+    return clock
 
 
 def resolve_group_sizes(group_sizes, hidden_size, num_groups):

@@ -4,14 +4,19 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from torch.nn import ParameterList
 
-from speechbrain_cwrnn.backend import check_nonlinearity
-from speechbrain_cwrnn.clock import Groups
+from speechbrain_cwrnn.backend import check_backend, check_nonlinearity
+from speechbrain_cwrnn.clock import Groups, check_clock, check_periods
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.op import run
 from speechbrain_cwrnn.plain import unroll
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def clockwork_rnn(
@@ -72,14 +77,19 @@ def clockwork_rnn(
     >>> output.shape, hn.shape
     (torch.Size([2, 10, 6]), torch.Size([2, 6]))
     """
-    if h0 is None:
-        h0 = x.new_zeros(x.shape[0], len(weight_ih))
+    check_nonlinearity(nonlinearity)
+    check_backend(backend)
+    periods = check_periods(periods, given=periods)
+    clock = check_clock(clock)
     at_host = not isinstance(clock, torch.Tensor)
+    _check_kinds(x, weight_ih, weight_hh, bias, h0)
+    group_sizes = tuple(w.shape[:1].numel() for w in weight_hh)
+    if h0 is None:
+        h0 = x.new_zeros(x.shape[0], sum(group_sizes))
     if not at_host:
         clock = clock.to(x.device)
-    group_sizes = tuple(len(w) for w in weight_hh)
-    groups = Groups(tuple(periods), group_sizes, clock, nonlinearity)
-    _check(x, weight_ih, weight_hh, bias, h0, groups)
+    groups = Groups(periods, group_sizes, clock, nonlinearity)
+    _check_shapes(x, weight_ih, weight_hh, bias, h0, groups)
     if x.shape[1] == 1:
         output = unroll(x, weight_ih, weight_hh, bias, h0, groups)
     else:
@@ -93,9 +103,9 @@ def clockwork_rnn(
             bias,
             h0.to(x.dtype),
             None if at_host else clock,
-            int(clock) if at_host else 0,
-            groups.periods,
-            groups.group_sizes,
+            clock if at_host else 0,
+            periods,
+            group_sizes,
             nonlinearity,
             backend,
         )
@@ -127,7 +137,42 @@ def dense_weight(weight_hh):
     return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
 
 
-def _check(x, weight_ih, weight_hh, bias, h0, groups):
+def _check_kinds(x, weight_ih, weight_hh, bias, h0):
+    """Raise an error if something is not a tensor of numbers, where x is."""
+    if not isinstance(weight_hh, Sequence | ParameterList):
+        raise InputError(
+            f"weight_hh of type {type(weight_hh).__name__}: expected a list "
+            f"of tensors."
+        )
+    tensors = {"x": x, "weight_ih": weight_ih}
+    tensors |= {f"weight_hh[{i}]": w for i, w in enumerate(weight_hh)}
+    tensors |= {} if bias is None else {"bias": bias}
+    tensors |= {} if h0 is None else {"h0": h0}
+    device = getattr(x, "device", None)
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(
+                f"{name} of type {type(tensor).__name__}: expected a tensor."
+            )
+        if tensor.layout != torch.strided or tensor.is_nested:
+            layout = "nested" if tensor.is_nested else tensor.layout
+            raise InputError(f"{name}, {layout}: expected a dense tensor.")
+        if tensor.dtype not in DTYPES:
+            raise InputError(
+                f"{name} in {tensor.dtype}: expected one of {DTYPES}."
+            )
+        if tensor.device != device:
+            raise InputError(
+                f"{name} on {tensor.device}: expected {device}, as x."
+            )
+    if x.dim() != 3 or x.shape[1] < 1:
+        raise InputError(
+            f"x of shape {tuple(x.shape)}: expected [batch, time, features], "
+            f"with at least one step."
+        )
+
+
+def _check_shapes(x, weight_ih, weight_hh, bias, h0, groups):
     """Raise an error that says what does not fit, which no engine would."""
     group_sizes = groups.group_sizes
     if len(groups.periods) != len(group_sizes):
@@ -135,7 +180,6 @@ def _check(x, weight_ih, weight_hh, bias, h0, groups):
             f"periods={groups.periods}: expected one for each of the "
             f"{len(group_sizes)} block rows of weight_hh."
         )
-    check_nonlinearity(groups.nonlinearity)
     B, _, features = x.shape
     H = sum(group_sizes)
     expected = {"weight_ih": (weight_ih, (H, features)), "h0": (h0, (B, H))}

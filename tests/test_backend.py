@@ -93,6 +93,17 @@ WITHOUT = {
         "import numba.extending; del numba.extending.intrinsic",
         "ImportError: cannot import name 'intrinsic'",
     ),
+    "not whole": (
+        "real = builtins.__import__; "
+        "load = Mock(side_effect=OSError('no library')); "
+        "builtins.__import__ = lambda name, *args: "
+        "(load if name == 'llvmlite' else real)(name, *args)",
+        "OSError: no library",
+    ),
+    "set up wrongly": (
+        "os.environ['NUMBA_NUM_THREADS'] = '0'",
+        "ValueError: Number of threads",
+    ),
     "switched off": ("os.environ['NUMBA_DISABLE_JIT'] = '1'", "Error: "),
     "cannot compile": (
         "from numba.core.errors import TypingError; "
@@ -114,7 +125,7 @@ def test_without_numba(case):
     when the engine is chosen."""
     prepare, reason = WITHOUT[case]
     code = f"""
-import os, sys, warnings
+import builtins, os, sys, warnings
 from unittest.mock import Mock
 {prepare}
 import torch
@@ -140,3 +151,23 @@ except ValueError as error:
     assert reason in warned
     message = "backend='cpu': expected a numba that works here "
     assert refused.startswith(message) and reason in refused
+
+
+def test_numba_switched_off_later():
+    """What is chosen is compiled, whatever numba is told after that."""
+    code = """
+import numba, torch
+from speechbrain_cwrnn import ClockworkRNN
+net, x = ClockworkRNN(4, input_size=2), torch.ones(1, 3, 2)
+assert net.engine() == "cpu"
+numba.config.DISABLE_JIT = True
+output = net(x)[0]
+from speechbrain_cwrnn.stepwise import cpu_kernels
+assert cpu_kernels.forward_one.signatures
+net.backend = "eager"
+torch.testing.assert_close(output, net(x)[0])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr

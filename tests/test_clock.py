@@ -6,11 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_cwrnn.clock import (
+    MAX_CLOCK,
+    MAX_PERIOD,
+    check_clock,
     first_tick,
     resolve_group_sizes,
     resolve_periods,
     ticks_before,
 )
+from speechbrain_cwrnn.errors import InputError
 
 
 def test_periods():
@@ -20,12 +24,13 @@ def test_periods():
     assert resolve_periods(4, 10) == (1, 2, 4, 8)
     assert resolve_periods(None, 100) == (1, 2, 4, 8, 16, 32, 64, 128)
     assert resolve_periods(None, 3) == (1, 2, 4)
+    assert resolve_periods([1, MAX_PERIOD], 2) == (1, MAX_PERIOD)
 
 
 @pytest.mark.parametrize(
     "periods",
     [[], [2, 1], [1, 1], [0, 1], [-1, 2], [1, 2.5], ["a"], 0, -3, 2.0, True]
-    + [[True, 2], "12"],
+    + [[True, 2], "12", [1, MAX_PERIOD + 1], 32, 10**12],
 )
 def test_bad_periods(periods):
     """The message holds what was given and what was expected."""
@@ -64,6 +69,45 @@ def test_bad_group_sizes(sizes):
     with pytest.raises(ValueError, match="3 positive .* hidden_size=10") as e:
         resolve_group_sizes(sizes, 10, 3)
     assert f"group_sizes={sizes}" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [0, MAX_CLOCK, torch.tensor([0, MAX_CLOCK]), torch.tensor([])]
+    + [torch.tensor([0, 255], dtype=torch.uint8)],
+)
+def test_clock(clock):
+    """An int, or whatever integers as int64."""
+    if isinstance(clock, int):
+        assert check_clock(clock) == clock
+    else:
+        clock = clock if len(clock) else clock.long()
+        assert check_clock(clock).dtype == torch.int64
+        assert torch.equal(check_clock(clock), clock.long())
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [-1, 1.5, 2.0, float("nan"), True, "3", None, [0, 1], MAX_CLOCK + 1]
+    + [torch.tensor([0, bad]) for bad in (-1, 1.0, 1j, MAX_CLOCK + 1)]
+    + [torch.tensor([False, True])],
+)
+def test_bad_clocks(clock):
+    """The message holds what was given."""
+    with pytest.raises(InputError, match="clock") as error:
+        check_clock(clock)
+    given = clock
+    if isinstance(clock, torch.Tensor):
+        given = clock[1].item() if clock.dtype == torch.int64 else clock.dtype
+    assert repr(given) in str(error.value)
+
+
+def test_clocks_that_cannot_be_looked_at():
+    """Are not: nobody is asked for their values."""
+    meta = torch.tensor([-1], device="meta")
+    assert check_clock(meta).device.type == "meta"
+    clocks = torch.tensor([[0], [3]])
+    assert torch.equal(torch.vmap(check_clock)(clocks), clocks)
 
 
 @given(st.integers(0, 100), st.integers(1, 20), st.integers(0, 50))

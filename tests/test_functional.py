@@ -15,9 +15,16 @@ from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim, export
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from speechbrain_cwrnn import ClockworkRNN, reference
+from speechbrain_cwrnn.backend import choose
+from speechbrain_cwrnn.clock import MAX_CLOCK, MAX_PERIOD, Groups
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
+from speechbrain_cwrnn.inputs import project, project_backward
+from speechbrain_cwrnn.linear import Layer
 
 PERIODS = [(1, 2, 4, 8), (1, 3, 5, 7), (2, 3, 4, 11), (1, 2, 3), (1,), (5,)]
 
@@ -55,6 +62,57 @@ def test_equals_reference(engine, data):
     expected = all_tensors(reference.clockwork_rnn, layer, **options)
     actual = all_tensors(clockwork_rnn, layer, **options, backend=engine)
     assert_equal(actual, expected)
+
+
+FAR_CLOCKS = [MAX_CLOCK, MAX_PERIOD - 1, torch.tensor([MAX_CLOCK - 3, 5])]
+LONG_PERIODS = [(1, 2, MAX_PERIOD), (3, 2**20, 2**30 + 1), (MAX_PERIOD,)]
+
+
+@pytest.mark.parametrize("T", [1, 9])
+@pytest.mark.parametrize("clock", FAR_CLOCKS)
+@pytest.mark.parametrize("periods", LONG_PERIODS)
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_far_clocks_and_long_periods(engine, periods, clock, T):
+    """Up to the largest that there are, no engine counts wrongly."""
+    layer = random_layer([2] * len(periods), B=2, T=T, F=2)
+    options = {"periods": periods, "clock": clock}
+    expected = all_tensors(reference.clockwork_rnn, layer, **options)
+    actual = all_tensors(clockwork_rnn, layer, **options, backend=engine)
+    assert_equal(actual, expected)
+
+
+class Largest(TorchDispatchMode):
+    """Records the size of the largest tensor that any operation returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        """Run an operation, and look at its result."""
+        result = op(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self.numel = max(self.numel, leaf.numel())
+        return result
+
+
+@pytest.mark.parametrize("clock", [*FAR_CLOCKS, 0, torch.tensor([0, 40])])
+@pytest.mark.parametrize("periods", [*LONG_PERIODS, (1, 49), (7, 20), (1, 2)])
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_memory_follows_steps(engine, periods, clock):
+    """No tensor is much larger than the output, whatever the periods."""
+    T, sizes = 50, (2,) * len(periods)
+    clock = clock if isinstance(clock, int) else clock.unsqueeze(0)
+    groups = Groups(periods, sizes, clock)
+    layer = random_layer(sizes, B=2, T=T, F=sum(sizes))
+    layer["weight"] = dense_weight(layer.pop("weight_hh"))
+    layer = Layer(**{name: t.detach()[None] for name, t in layer.items()})
+    way, engine = choose(engine, layer.x, groups)
+    with Largest() as largest:
+        z = project(layer, way.input_groups(layer, groups))
+        output = way.forward(layer, z, groups, engine)
+        dz, *_ = way.backward(output, output, layer, groups, engine)
+        project_backward(dz, layer, needs_dx=True)
+    assert output.numel() <= largest.numel <= 2 * output.numel()
 
 
 @pytest.mark.parametrize("periods", PERIODS)
@@ -340,6 +398,84 @@ def test_other_options():
     assert torch.equal(output, expected)
     with pytest.raises(ValueError, match="nonlinearity='selu': expected one"):
         clockwork_rnn(**layer, periods=(1, 2), nonlinearity="selu")
+
+
+BAD = {
+    "a list": ({"x": [[[0.0]]]}, "x of type list: expected a tensor"),
+    "two dimensions": ({"x": torch.rand(5, 3)}, r"\(5, 3\): expected \[batch"),
+    "no steps": ({"x": torch.rand(2, 0, 3)}, "with at least one step"),
+    "integers": ({"x": torch.ones(2, 5, 3).long()}, "x in torch.int64: expect"),
+    "complex": ({"h0": torch.ones(2, 5) * 1j}, "h0 in torch.complex64: exp"),
+    "sparse": (
+        {"weight_ih": torch.rand(5, 3).to_sparse()},
+        "weight_ih, torch.sparse_coo: expected a dense",
+    ),
+    "nested": (
+        {
+            "x": torch.nested.nested_tensor(
+                [torch.rand(5, 3)] * 2, layout=torch.jagged
+            )
+        },
+        "x, nested: expected a dense",
+    ),
+    "elsewhere": (
+        {"bias": torch.empty(5, device="meta")},
+        "bias on meta: expected cpu",
+    ),
+    "not an array": ({"h0": 0.0}, "h0 of type float: expected a tensor"),
+    "no rows": ({"weight_hh": []}, "one for each of the 0 block rows"),
+    "a matrix": ({"weight_hh": torch.rand(5, 5)}, "expected a list of tensors"),
+    "numbers": ({"weight_hh": [torch.tensor(1.0)] * 2}, "weight_ih of shape"),
+    "falling periods": ({"periods": (2, 1)}, "periods=.2, 1.: expected stri"),
+    "clock": ({"clock": -1}, "clock=-1: expected"),
+    "clocks": ({"clock": torch.tensor([0.0, 0.5])}, "clock in torch.float32"),
+    "backend": ({"backend": "gpu"}, "backend='gpu': expected one of"),
+}
+
+
+@pytest.mark.parametrize("T", [1, 5])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, T):
+    """One sentence, for a single step as for many."""
+    change, message = BAD[case]
+    layer = cast(random_layer([2, 3], B=2, T=T, F=3), torch.float32)
+    with pytest.raises(InputError, match=message):
+        clockwork_rnn(**{**layer, "periods": (1, 2), **change})
+
+
+@pytest.mark.parametrize("T", [1, 300])
+@pytest.mark.parametrize("engine", CPU_ENGINES)
+def test_odd_input(engine, T):
+    """Any strides, memory that is shared, and clocks in a byte."""
+    x = torch.rand(3, T, 1, dtype=torch.float64).permute(2, 1, 0)
+    weight = torch.rand(5, 5, dtype=torch.float64) / 5
+    layer = {
+        "x": x.expand(2, -1, -1),
+        "weight_ih": weight.T[:, 1:4],
+        "weight_hh": torch.nn.ParameterList([weight[:2], weight[2:, 2:]]),
+        "bias": weight[0, :1].expand(5),
+        "clock": torch.tensor([250, 255], dtype=torch.uint8),
+        "periods": (2, 7),
+    }
+    expected, _ = reference.clockwork_rnn(
+        **{**layer, "clock": torch.tensor([250, 255])}
+    )
+    output, _ = clockwork_rnn(**layer, backend=engine)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
+    with torch.inference_mode():
+        output, _ = clockwork_rnn(**layer, backend=engine)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("B", [0, 2])
+def test_empty(B):
+    """No sequences, or no input features, are what they are elsewhere."""
+    layer = random_layer([2, 3], B=B, T=4, F=0)
+    options = {"periods": (1, 3), "clock": torch.zeros(B, dtype=torch.long)}
+    assert_equal(
+        all_tensors(clockwork_rnn, layer, **options),
+        all_tensors(reference.clockwork_rnn, layer, **options),
+    )
 
 
 def test_number_of_periods():

@@ -1,5 +1,7 @@
 """All groups at once, step by step, in the compiled engine."""
 
+import math
+
 import pytest
 import torch
 from helpers import assert_equal, random_group
@@ -11,6 +13,7 @@ from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project
 from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.stepwise import cpu
+from speechbrain_cwrnn.stepwise.vectors import tanh
 
 
 def run(layer, groups, doutput):
@@ -161,6 +164,8 @@ def test_tanh(shape):
     error = (h.double() - expected).abs() / expected.abs()
     assert error.nan_to_num().max() < 2**-24
     assert h.abs().max() == 1
+    # Not compiled, it is no other function.
+    assert tanh(0.5) == math.tanh(0.5)
 
 
 def test_in_data_loader_workers(monkeypatch):

@@ -170,7 +170,7 @@ class Gather:
             values.expand(R, B, -1).contiguous(),
         )
         # A value is read until the next tick, and the first one once more.
-        longest = (self.period + self.other - 1) // self.other + 1
+        longest = min((self.period + self.other - 1) // self.other + 1, M)
         run = torch.arange(longest, device=signal.device)
         run = first[..., :-1, None] + run
         inside = (run < first[..., 1:, None]).unsqueeze(-1)
