@@ -531,6 +531,15 @@ class TestBadInput:
         if either.other == {"phn_set": 60}:
             refused(f"SX44.PHN: {message}", either, timit)
 
+    @pytest.mark.parametrize("place", ["TRAIN/DR8", "TEST/DR1"])
+    def test_speaker_twice(self, refused, either, linked, timit, place):
+        """In two regions, or for training and for the test."""
+        speaker = timit / "TRAIN" / "DR1" / "FCJF0"
+        (linked / place).mkdir(exist_ok=True)
+        (linked / place / "FCJF0").symlink_to(speaker)
+        message = "FCJF0/SA1.WAV and .*FCJF0/SA1.WAV: expected a sentence of a"
+        refused(message, either, linked)
+
     def test_unreadable_words_file(self, refused, either, timit, damage):
         """As a link to what is gone."""
         path = timit / "TEST" / "DR1" / "MDAB0" / "SX44.WRD"

@@ -187,6 +187,14 @@ def find_utterances(data_folder):
             f"data_folder={data_folder}: expected audio files (.WAV) in the "
             f"folders of the speakers, found none."
         )
+    seen = {}
+    for utterance in utterances:
+        first = seen.setdefault(utterance.id, utterance)
+        if first is not utterance:
+            raise InputError(
+                f"{first.wav} and {utterance.wav}: expected a sentence of a "
+                f"speaker once."
+            )
     return utterances
 
 
