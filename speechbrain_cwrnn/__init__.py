@@ -11,6 +11,7 @@ How the layer computes, from the bottom to the top:
 
 errors : InputError, of whoever gave something else than was expected
 checks : what an argument must be
+lengths : padded batches, how long each sequence is and where it ends
 clock : periods, group sizes and ticks; Groups
 linear : the tensors of a layer, and products with its weights; Layer
 inputs : what each group sees of the input, at its ticks

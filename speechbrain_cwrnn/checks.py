@@ -45,7 +45,7 @@ def check_integer(name, value, least=None):
     return number
 
 
-def check_number(name, value, low, high=math.inf):
+def check_number(name, value, low=-math.inf, high=math.inf):
     """A float from what stands for one in [low, high]; or else an error.
 
     Example
@@ -89,3 +89,28 @@ def has_known_values(x):
         and not torch.compiler.is_compiling()
         and not torch._C._functorch.is_batchedtensor(x)
     )
+
+
+def check_sequences(x, input_size):
+    """Raise an error unless x is a padded batch [B, T, input_size].
+
+    Example
+    -------
+    >>> check_sequences([1.0, 2.0], input_size=3)
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: x of type list: expected a tensor.
+    """
+    if not isinstance(x, torch.Tensor):
+        raise InputError(f"x of type {type(x).__name__}: expected a tensor.")
+    if not x.is_floating_point():
+        raise InputError(f"x in {x.dtype}: expected floating-point numbers.")
+    if x.is_nested or x.layout != torch.strided:
+        raise InputError(
+            "x, nested or sparse: expected a dense tensor, padded to one "
+            "number of steps."
+        )
+    if x.dim() != 3 or x.shape[2] != input_size or x.shape[1] < 1:
+        raise InputError(
+            f"x of shape {tuple(x.shape)}: expected [batch, time, "
+            f"{input_size}], with at least one step."
+        )

@@ -8,6 +8,9 @@ import torch
 from torch import nn
 from torchaudio.compliance import kaldi
 
+from speechbrain_cwrnn.checks import check_integer, check_number
+from speechbrain_cwrnn.errors import InputError
+
 
 class MFCCEnergy(nn.Module):
     """Mel-frequency cepstral coefficients 1 to n, and the log energy.
@@ -52,6 +55,17 @@ class MFCCEnergy(nn.Module):
         pre_emphasis=0.97,
     ):
         super().__init__()
+        sample_rate = check_integer("sample_rate", sample_rate, least=1)
+        n_mels = check_integer("n_mels", n_mels, least=4)
+        n_mfcc = check_integer("n_mfcc", n_mfcc, least=0)
+        if n_mfcc >= n_mels:
+            raise InputError(
+                f"n_mfcc={n_mfcc}: expected less than n_mels={n_mels}."
+            )
+        sample = 1000 / sample_rate
+        win_length = check_number("win_length", win_length, 2 * sample)
+        hop_length = check_number("hop_length", hop_length, sample)
+        pre_emphasis = check_number("pre_emphasis", pre_emphasis, 0, 1)
         self.samples = round(sample_rate * win_length / 1000)
         self.options = {
             "sample_frequency": sample_rate,
@@ -81,6 +95,18 @@ class MFCCEnergy(nn.Module):
             whole one fits in, but one frame at least, for which a shorter
             signal is filled up with zeros.
         """
+        if not isinstance(wav, torch.Tensor):
+            raise InputError(
+                f"wav of type {type(wav).__name__}: expected a tensor."
+            )
+        if wav.dim() != 2 or len(wav) < 1:
+            raise InputError(
+                f"wav of shape {tuple(wav.shape)}: expected [batch, samples]."
+            )
+        if wav.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"wav in {wav.dtype}: expected float32 or float64, in [-1, 1]."
+            )
         missing = max(0, self.samples - wav.shape[1])
         wav = nn.functional.pad(wav, (0, missing)) * 2**15
         features = [kaldi.mfcc(one[None], **self.options) for one in wav]

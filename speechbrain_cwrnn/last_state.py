@@ -6,6 +6,10 @@ Authors
 
 from torch import nn
 
+from speechbrain_cwrnn.checks import check_integer, check_sequences
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.lengths import count_steps, last_step, zero_padding
+
 
 class LastState(nn.Module):
     """What a recurrent layer puts out at the last step of each sequence.
@@ -35,7 +39,25 @@ class LastState(nn.Module):
 
     def __init__(self, rnn_class, input_size):
         super().__init__()
+        if isinstance(rnn_class, nn.Module) or not callable(rnn_class):
+            raise InputError(
+                f"rnn_class of type {type(rnn_class).__name__}: expected what "
+                f"makes a layer when it is called."
+            )
+        self.input_size = check_integer("input_size", input_size, least=0)
         self.rnn = rnn_class(input_size=input_size)
+        # SpeechBrain's layers have PyTorch's inside.
+        for module in self.rnn.modules():
+            if getattr(module, "bidirectional", False):
+                raise InputError(
+                    "rnn_class makes a bidirectional layer: expected one whose "
+                    "output does not depend on later steps."
+                )
+            if not getattr(module, "batch_first", True):
+                raise InputError(
+                    "rnn_class makes a layer with batch_first=False: expected "
+                    "one for [batch, time, features]."
+                )
 
     def forward(self, x, lengths=None):
         """The embeddings of a batch.
@@ -52,9 +74,10 @@ class LastState(nn.Module):
         torch.Tensor
             The output at the last step [B, 1, H].
         """
+        check_sequences(x, self.input_size)
+        steps = None
+        if lengths is not None:
+            steps = count_steps(lengths, x)
+            x = zero_padding(x, steps)
         output, _ = self.rnn(x)
-        if lengths is None:
-            return output[:, -1:]
-        steps = (lengths * x.shape[1]).round().long().clamp(1, x.shape[1])
-        last = (steps - 1)[:, None, None].expand(-1, 1, output.shape[-1])
-        return output.gather(1, last)
+        return last_step(output, steps)

@@ -10,6 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechbrain_cwrnn.checks import (
+    check_integer,
+    check_number,
+    check_sequences,
+)
+from speechbrain_cwrnn.errors import InputError
+
 
 class PeepholeLSTM(nn.Module):
     """A layer of LSTM whose gates see the cell (Gers et al., 2002).
@@ -43,11 +50,11 @@ class PeepholeLSTM(nn.Module):
 
     def __init__(self, hidden_size, input_size, forget_bias=0.0):
         super().__init__()
-        self.hidden_size = hidden_size
-        self.forget_bias = forget_bias
-        H = hidden_size
+        self.hidden_size = H = check_integer("hidden_size", hidden_size, 1)
+        self.input_size = check_integer("input_size", input_size, 0)
+        self.forget_bias = check_number("forget_bias", forget_bias)
         # The gates' rows are in the order of torch.nn.LSTM: i, f, c, o.
-        self.weight_ih = nn.Parameter(torch.empty(4 * H, input_size))
+        self.weight_ih = nn.Parameter(torch.empty(4 * H, self.input_size))
         self.weight_hh = nn.Parameter(torch.empty(4 * H, H))
         self.bias = nn.Parameter(torch.empty(4 * H))
         self.peepholes = nn.Parameter(torch.empty(3, H))
@@ -72,9 +79,12 @@ class PeepholeLSTM(nn.Module):
         hn : tuple of torch.Tensor
             h and c after the last step [1, B, H].
         """
+        check_sequences(x, self.input_size)
+        shape = (1, x.shape[0], self.hidden_size)
         if hx is None:
-            zero = x.new_zeros(x.shape[0], self.hidden_size)
-            hx = (zero[None], zero[None])
+            hx = x.new_zeros(shape), x.new_zeros(shape)
+        if [getattr(state, "shape", None) for state in hx] != [shape, shape]:
+            raise InputError(f"hx: expected h and c, each of shape {shape}.")
         h, c = hx[0][0], hx[1][0]
         p_i, p_f, p_o = self.peepholes
         inputs = F.linear(x, self.weight_ih, self.bias)

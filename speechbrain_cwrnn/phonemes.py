@@ -4,6 +4,7 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from speechbrain_cwrnn.checks import check_integer
 from speechbrain_cwrnn.errors import InputError
 
 # TIMIT's 61 labels. The glottal stop q is in none of the sets; the others are
@@ -48,6 +49,8 @@ def map_phonemes(labels, phn_set):
     """
     if phn_set not in (60, 48, 39):
         raise InputError(f"phn_set={phn_set}: expected 60, 48 or 39.")
+    if isinstance(labels, str):
+        raise InputError(f"labels={labels!r}: expected a list of them.")
     unknown = [label for label in labels if label not in LABELS]
     if unknown:
         raise InputError(f"expected TIMIT's 61 labels, got {unknown[0]!r}.")
@@ -92,6 +95,10 @@ class PhonemeTokenizer:
 
     def encode_as_ids(self, text):
         """The numbers of phonemes that are separated by spaces."""
+        if not isinstance(text, str):
+            raise InputError(
+                f"text={text!r}: expected a string of phonemes with spaces."
+            )
         phonemes = text.split()
         for phoneme in phonemes:
             if phoneme not in self.numbers:
@@ -101,4 +108,8 @@ class PhonemeTokenizer:
 
     def decode_ids(self, ids):
         """The phonemes of numbers, separated by spaces."""
-        return " ".join(self.phonemes[number] for number in ids)
+        numbers = [check_integer("ids", number, least=0) for number in ids]
+        largest = len(self.phonemes) - 1
+        if any(number > largest for number in numbers):
+            raise InputError(f"ids={numbers}: expected at most {largest}.")
+        return " ".join(self.phonemes[number] for number in numbers)

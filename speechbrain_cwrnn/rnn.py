@@ -15,13 +15,27 @@ from speechbrain_cwrnn.backend import (
     check_nonlinearity,
     choose_name,
 )
+from speechbrain_cwrnn.checks import (
+    check_bool,
+    check_integer,
+    check_number,
+    check_sequences,
+    has_known_values,
+)
 from speechbrain_cwrnn.clock import (
     Groups,
+    check_clock,
     resolve_group_sizes,
     resolve_periods,
 )
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
+from speechbrain_cwrnn.lengths import (
+    count_steps,
+    last_step,
+    reverse,
+    zero_padding,
+)
 
 
 class ClockworkRNN(nn.Module):
@@ -102,39 +116,32 @@ class ClockworkRNN(nn.Module):
                 f"input_shape={input_shape}, input_size={input_size}: "
                 f"expected exactly one of them."
             )
-        if hidden_size < 1 or num_layers < 1:
-            raise InputError(
-                f"hidden_size={hidden_size}, num_layers={num_layers}: "
-                f"expected positive integers."
-            )
-        if not 0 <= dropout <= 1:
-            raise InputError(
-                f"dropout={dropout}: expected a probability in [0, 1]."
-            )
+        self.hidden_size = check_integer("hidden_size", hidden_size, least=1)
+        self.num_layers = check_integer("num_layers", num_layers, least=1)
+        self.bias = check_bool("bias", bias)
+        self.dropout = check_number("dropout", dropout, 0, 1)
+        self.bidirectional = check_bool("bidirectional", bidirectional)
         check_nonlinearity(nonlinearity)
         check_backend(backend)
         # As in SpeechBrain, (batch, time, a, b) becomes (batch, time, a * b).
-        self.reshape = input_shape is not None and len(input_shape) > 3
+        self.reshape = False
         if input_size is None:
-            input_size = math.prod(input_shape[2:])
-        self.input_size = int(input_size)
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bias = bias
-        self.dropout = dropout
-        self.bidirectional = bidirectional
-        self.periods = resolve_periods(periods, hidden_size)
+            features = _check_input_shape(input_shape)
+            self.reshape = len(features) > 1
+            input_size = math.prod(features)
+        self.input_size = check_integer("input_size", input_size, least=0)
+        self.periods = resolve_periods(periods, self.hidden_size)
         self.group_sizes = resolve_group_sizes(
-            group_sizes, hidden_size, len(self.periods)
+            group_sizes, self.hidden_size, len(self.periods)
         )
         self.nonlinearity = nonlinearity
         self.backend = backend
 
         size = self.input_size
-        for layer in range(num_layers):
+        for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 self._add_parameters(suffix, size)
-            size = hidden_size * self._num_directions
+            size = self.hidden_size * self._num_directions
         self.reset_parameters(re_init)
 
     def forward(self, x, hx=None, lengths=None):
@@ -164,16 +171,19 @@ class ClockworkRNN(nn.Module):
             zero [L*D, B, 1].
         """
         x = self._check_input(x)
-        steps = self._check_lengths(lengths, x)
         h0, clock = self._check_state(hx, x)
+        steps = None
+        if lengths is not None:
+            steps = count_steps(lengths, x)
+            x = zero_padding(x, steps)
 
         h, index = [], 0
         for layer in range(self.num_layers):
             outputs = []
             for suffix in self._suffixes(layer):
-                reverse = suffix.endswith("_reverse")
+                is_reverse = suffix.endswith("_reverse")
                 output, hn = clockwork_rnn(
-                    _reverse(x, steps) if reverse else x,
+                    reverse(x, steps) if is_reverse else x,
                     *self._get_parameters(suffix),
                     None if h0 is None else h0[index],
                     periods=self.periods,
@@ -182,10 +192,9 @@ class ClockworkRNN(nn.Module):
                     backend=self.backend,
                 )
                 if steps is not None:
-                    last = (steps - 1).reshape(-1, 1, 1)
-                    hn = output.take_along_dim(last, dim=1).squeeze(1)
+                    hn = last_step(output, steps).squeeze(1)
                 h.append(hn)
-                outputs.append(_reverse(output, steps) if reverse else output)
+                outputs.append(reverse(output, steps) if is_reverse else output)
                 index += 1
             x = torch.cat(outputs, dim=-1) if self.bidirectional else output
             if self.dropout and layer < self.num_layers - 1:
@@ -197,9 +206,7 @@ class ClockworkRNN(nn.Module):
             clock = torch.zeros(len(h), B, 1, dtype=torch.long, device=x.device)
         if steps is None:
             return x, (h, clock + T)
-        inside = torch.arange(T, device=x.device) < steps.unsqueeze(1)
-        x = torch.where(inside.unsqueeze(-1), x, x.new_zeros(()))
-        return x, (h, clock + steps.unsqueeze(1))
+        return zero_padding(x, steps), (h, clock + steps.unsqueeze(1))
 
     def dense_weight_hh(self, layer=0, reverse=False):
         """The recurrent weights as a matrix with its zeros, to look at.
@@ -259,6 +266,7 @@ class ClockworkRNN(nn.Module):
         re_init : bool
             Whether each group's own recurrent weights are orthogonal.
         """
+        check_bool("re_init", re_init)
         bound = 1 / math.sqrt(self.hidden_size)
         for name, parameter in self.named_parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -314,49 +322,28 @@ class ClockworkRNN(nn.Module):
         ]
 
     def _check_input(self, x):
-        if self.reshape and x.dim() == 4:
+        if self.reshape and isinstance(x, torch.Tensor) and x.dim() == 4:
             x = x.flatten(2)
-        if x.dim() != 3 or x.shape[2] != self.input_size or x.shape[1] < 1:
+        check_sequences(x, self.input_size)
+        device = self.weight_ih_l0.device
+        if x.device != device:
             raise InputError(
-                f"x of shape {tuple(x.shape)}: expected [batch, time, "
-                f"{self.input_size}], with at least one step."
+                f"x on {x.device}: expected {device}, where the weights are."
             )
         return x
-
-    def _check_lengths(self, lengths, x):
-        """The number of steps of each sequence [B], or None for all."""
-        if lengths is None:
-            return None
-        B, T = x.shape[:2]
-        if lengths.shape != (B,):
-            raise InputError(
-                f"lengths of shape {tuple(lengths.shape)}: expected one per "
-                f"sequence, ({B},)."
-            )
-        # Looking at values would make a GPU wait for the host, or its
-        # compiler break the graph; what is out of range is clamped there.
-        if lengths.device.type == "cpu" and not torch.compiler.is_compiling():
-            low, high = lengths.aminmax()
-            # Half precision and padding may take a full length just past 1.
-            if not (low > 0 and high < 1.01):
-                raise InputError(
-                    f"lengths={lengths.tolist()}: expected relative lengths, "
-                    f"in (0, 1]."
-                )
-        steps = (lengths.to(x.device) * T).round().long()
-        return steps.clamp(1, T)
 
     def _check_state(self, hx, x):
         """h0 [L*D, B, H] and clock [L*D, B, 1], or None for zero."""
         if hx is None:
             return None, None
-        h0, clock = (hx, None) if isinstance(hx, torch.Tensor) else hx
+        h0, clock = (hx, None) if isinstance(hx, torch.Tensor) else _pair(hx)
         size = self.num_layers * self._num_directions
         expected = (size, x.shape[0], self.hidden_size)
-        if h0.shape != expected:
+        if h0.shape != expected or h0.device != x.device:
             raise InputError(
-                f"hx: h of shape {tuple(h0.shape)}: expected [layers * "
-                f"directions, batch, hidden_size], {expected}."
+                f"hx: h of shape {tuple(h0.shape)} on {h0.device}: expected "
+                f"[layers * directions, batch, hidden_size], {expected}, on "
+                f"{x.device}."
             )
         if clock is None:
             return h0, None
@@ -365,14 +352,38 @@ class ClockworkRNN(nn.Module):
                 f"hx: clock of shape {tuple(clock.shape)}: expected [layers * "
                 f"directions, batch, 1], {(*expected[:2], 1)}."
             )
-        return h0, clock.long()
+        whole = clock.long()
+        if has_known_values(clock) and (whole != clock).any():
+            raise InputError(
+                f"hx: clock={clock.flatten().tolist()}: expected whole numbers "
+                f"of steps."
+            )
+        return h0, check_clock(whole).to(x.device)
 
 
-def _reverse(x, steps):
-    """x [B, T, F] with each sequence reversed inside its steps [B]."""
-    if steps is None:
-        return x.flip(1)
-    time = torch.arange(x.shape[1], device=x.device)
-    steps = steps.unsqueeze(1)
-    index = torch.where(time < steps, steps - 1 - time, time)
-    return x.take_along_dim(index.unsqueeze(-1), dim=1)
+def _pair(hx):
+    """h and clock, or an error if hx is something else."""
+    pair = tuple(hx) if isinstance(hx, tuple | list) else ()
+    if len(pair) != 2 or any(not isinstance(t, torch.Tensor) for t in pair):
+        raise InputError(
+            f"hx of type {type(hx).__name__}: expected a tensor h, or the pair "
+            f"(h, clock) that an earlier call returned."
+        )
+    return pair
+
+
+def _check_input_shape(input_shape):
+    """The features of an input (batch, time, features), of which there may be
+    several dimensions."""
+    try:
+        features = [
+            check_integer("features", n, least=0) for n in input_shape[2:]
+        ]
+    except (TypeError, InputError):
+        features = []
+    if not features:
+        raise InputError(
+            f"input_shape={input_shape!r}: expected (batch, time, features), "
+            f"the features an integer."
+        )
+    return features

@@ -62,13 +62,15 @@ def test_inputs_of_their_own():
 def test_seed():
     """Copy n does not depend on N, nor disturbs other random numbers."""
     state = torch.get_rng_state()
-    few = Ensemble(Model, num_copies=2, seed=5).state_dict()
-    many = Ensemble(Model, num_copies=9, seed=5).state_dict()
+    few, many = (
+        dict(Ensemble(Model, num_copies, seed=5).named_parameters())
+        for num_copies in (2, 9)
+    )
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in few.items():
         assert torch.equal(value, many[name][:2])
         assert not torch.equal(value[0], value[1])
-    assert list(few) == [f"module.{name}" for name in Model().state_dict()]
+    assert list(few) == [f"module.{n}" for n, _ in Model().named_parameters()]
     Ensemble(Model, num_copies=1)
     assert not torch.equal(torch.get_rng_state(), state)
 

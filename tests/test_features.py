@@ -84,3 +84,38 @@ def test_options(signal):
     default = MFCCEnergy()(wav)
     for options in ({"n_mels": 23}, {"pre_emphasis": 0.9}):
         assert (MFCCEnergy(**options)(wav) - default)[..., :12].abs().min() > 0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"sample_rate": 16000.5}, "sample_rate=16000.5: expected an integer"),
+        ({"n_mfcc": 26}, "n_mfcc=26: expected less than n_mels=26"),
+        ({"n_mels": 3}, "n_mels=3: expected an integer, 4 or more"),
+        ({"win_length": 0}, r"win_length=0: expected a number in \[0.125"),
+        ({"hop_length": 0.01}, r"hop_length=0.01: .* number in \[0.0625"),
+        ({"pre_emphasis": 2}, r"pre_emphasis=2: .* number in \[0, 1\]"),
+    ],
+)
+def test_bad_options(options, message):
+    """One sentence, before there is a signal."""
+    with pytest.raises(ValueError, match=message):
+        MFCCEnergy(**options)
+
+
+@pytest.mark.parametrize(
+    "wav, message",
+    [
+        (
+            torch.rand(800),
+            r"wav of shape \(800,\): expected \[batch, samples\]",
+        ),
+        (torch.rand(0, 800), r"wav of shape \(0, 800\): expected \[batch"),
+        (torch.ones(2, 800).short(), "wav in torch.int16: expected float32"),
+        ([[0.0] * 800], "wav of type list: expected a tensor"),
+    ],
+)
+def test_bad_signals(wav, message):
+    """Signals are floats, and come in batches."""
+    with pytest.raises(ValueError, match=message):
+        MFCCEnergy()(wav)

@@ -25,11 +25,57 @@ def test_padding_changes_nothing(rnn_class):
         assert torch.equal(alone[:, 0], output[:, -1])
 
 
-def test_extreme_lengths():
-    """They are rounded and clamped, as everywhere in this package."""
-    net = LastState(partial(ClockworkRNN, 6), input_size=3)
-    x = torch.rand(4, 20, 3)
-    embeddings = net(x, torch.tensor([0.0, 0.01, 0.634, 1.2]))
-    for n, number in enumerate([1, 1, 13, 20]):
-        alone = net(x[n : n + 1, :number])
-        assert torch.allclose(embeddings[n], alone[0], atol=1e-6)
+@pytest.mark.parametrize("rnn_class", [ClockworkRNN, PeepholeLSTM])
+def test_anything_in_the_padding(rnn_class):
+    """NaN there reaches no embedding and no gradient."""
+    net = LastState(partial(rnn_class, 6), input_size=3)
+    x = torch.rand(2, 10, 3)
+    lengths = torch.tensor([0.5, 1.0])
+    expected = net(x, lengths)
+    x[0, 5:] = torch.nan
+    x.requires_grad_()
+    embeddings = net(x, lengths)
+    assert torch.equal(embeddings, expected)
+    embeddings.sum().backward()
+    assert not x.grad[0, 5:].any()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
+X = torch.rand(2, 10, 3)
+
+
+@pytest.mark.parametrize(
+    "x, lengths, message",
+    [
+        (X, torch.tensor([10, 5]), "lengths in torch.int64: expected relative"),
+        (X, torch.tensor([10.0, 5.0]), r"lengths=\[10.0, 5.0\]: expected rel"),
+        (X, torch.ones(3), r"lengths of shape \(3,\): expected one"),
+        (X[0], torch.ones(10), r"x of shape \(10, 3\): expected \[batch, time"),
+        (X.tolist(), None, "x of type list: expected a tensor"),
+    ],
+)
+def test_bad_input(x, lengths, message):
+    """One sentence, as the layer has."""
+    with pytest.raises(ValueError, match=message):
+        LastState(partial(ClockworkRNN, 6), input_size=3)(x, lengths)
+
+
+@pytest.mark.parametrize(
+    "rnn_class, message",
+    [
+        (partial(ClockworkRNN, 6, bidirectional=True), "a bidirectional layer"),
+        (
+            partial(
+                torch.nn.LSTM, hidden_size=6, batch_first=True, bidirectional=1
+            ),
+            "rnn_class makes a bidirectional layer",
+        ),
+        (partial(torch.nn.LSTM, hidden_size=6), "a layer with batch_first=F"),
+        (ClockworkRNN(6, input_size=3), "rnn_class of type ClockworkRNN: exp"),
+        ("lstm", "rnn_class of type str: expected what makes a layer"),
+    ],
+)
+def test_bad_layers(rnn_class, message):
+    """Those whose last output is not the last state of a sequence."""
+    with pytest.raises(ValueError, match=message):
+        LastState(rnn_class, input_size=3)

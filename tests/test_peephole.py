@@ -58,3 +58,38 @@ def test_number_of_parameters(n, params):
     """Those of the paper's generators, with a linear output."""
     count = sum(p.numel() for p in PeepholeLSTM(n, input_size=0).parameters())
     assert count + n + 1 == params
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"hidden_size": 0}, "hidden_size=0: expected an integer, 1 or more"),
+        ({"hidden_size": 4.5}, "hidden_size=4.5: expected an integer"),
+        ({"input_size": "3"}, "input_size='3': expected an integer, 0 or more"),
+        ({"forget_bias": "1"}, "forget_bias='1': expected a number"),
+        ({"forget_bias": float("nan")}, "forget_bias=nan: expected a number"),
+    ],
+)
+def test_bad_options(options, message):
+    """One sentence."""
+    with pytest.raises(ValueError, match=message):
+        PeepholeLSTM(**{"hidden_size": 4, "input_size": 3, **options})
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 4), (1, 2, 1), (1, 3, 4), (2, 4), (2, 2, 4)]
+)
+def test_bad_state(shape):
+    """None is broadcast, nor another one read."""
+    h = torch.zeros(shape)
+    with pytest.raises(ValueError, match=r"hx: expected h and c.*\(1, 2, 4\)"):
+        PeepholeLSTM(4, input_size=3)(torch.ones(2, 5, 3), (h, h))
+
+
+def test_bad_input():
+    """As the Clockwork RNN says it."""
+    for x in (torch.ones(2, 5, 4), torch.ones(5, 3), torch.ones(2, 0, 3)):
+        with pytest.raises(
+            ValueError, match=r"x of shape .*\[batch, time, 3\]"
+        ):
+            PeepholeLSTM(4, input_size=3)(x)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from speechbrain_cwrnn import ClockworkRNN, reference
 from speechbrain_cwrnn.backend import choose
@@ -204,6 +205,40 @@ class TestLengths:
         actual = torch.autograd.grad(output.square().sum() + h.sum(), wrt)
         for a, e in zip(actual, torch.autograd.grad(total, wrt)):
             assert_close(a, e, atol=1e-11)
+
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    @pytest.mark.parametrize("padding", [float("nan"), float("inf"), -1e300])
+    def test_anything_in_the_padding(self, padding, bidirectional):
+        """It reaches no output, state or gradient, as in SpeechBrain's LSTM:
+        all are what they are with zeros there, bit for bit."""
+        net = make(num_layers=2, dropout=0.5, bidirectional=bidirectional)
+        steps = torch.tensor([10, 3, 7, 1])
+        inside = torch.arange(10)[:, None] < steps[:, None, None]
+        x, h0 = randn(4, 10, 3), randn(2 + 2 * bidirectional, 4, 8)
+        results = []
+        for value in (0.0, padding):
+            torch.manual_seed(0)
+            padded = torch.where(inside, x, value).requires_grad_()
+            h0 = h0.detach().requires_grad_()
+            output, (h, clock) = net(padded, h0, steps / 10)
+            wrt = [padded, h0, *net.parameters()]
+            cotangents = [torch.ones_like(output), torch.ones_like(h)]
+            gradients = torch.autograd.grad([output, h], wrt, cotangents)
+            assert not gradients[0].masked_fill(inside, 0).any()
+            results.append([output, h, clock, *gradients])
+        for actual, expected in zip(*results):
+            assert torch.equal(actual, expected)
+
+    @pytest.mark.parametrize("lengths", [None, torch.ones(0)])
+    @pytest.mark.parametrize("T", [1, 5])
+    def test_no_sequences(self, T, lengths):
+        """An empty batch has empty results, and gradients of zero."""
+        net = make(num_layers=2, bidirectional=True)
+        output, (h, clock) = net(randn(0, T, 3), lengths=lengths)
+        assert output.shape == (0, T, 16)
+        assert h.shape == (4, 0, 8) and clock.shape == (4, 0, 1)
+        output.sum().backward()
+        assert not any(p.grad.any() for p in net.parameters())
 
     def test_rounded_not_truncated(self):
         """n/T comes back as n steps for every n, short items as one."""
@@ -464,8 +499,35 @@ class TestBadInput:
             ),
             ({"backend": "gpu"}, "backend='gpu': expected one of 'auto'"),
             ({"nonlinearity": "selu"}, "nonlinearity='selu': expected one"),
-            ({"dropout": 1.5}, r"dropout=1.5: expected a prob.* \[0, 1\]"),
-            ({"num_layers": 0}, "num_layers=0: expected positive"),
+            ({"dropout": 1.5}, r"dropout=1.5: expected a number in \[0, 1\]"),
+            ({"dropout": float("nan")}, "dropout=nan: expected a number"),
+            ({"dropout": "0.1"}, "dropout='0.1': expected a number"),
+            ({"dropout": True}, "dropout=True: expected a number"),
+            ({"dropout": [0.1]}, r"dropout=\[0.1\]: expected a number"),
+            ({"num_layers": 0}, "num_layers=0: expected an integer, 1 or more"),
+            ({"num_layers": True}, "num_layers=True: expected an integer"),
+            ({"bias": "no"}, "bias='no': expected True or False"),
+            ({"bidirectional": 0}, "bidirectional=0: expected True or False"),
+            ({"re_init": None}, "re_init=None: expected True or False"),
+            ({"input_size": "3"}, "input_size='3': expected an integer, 0 or"),
+            ({"input_size": 3.9}, "input_size=3.9: expected an integer, 0"),
+            ({"input_size": True}, "input_size=True: expected an integer, 0"),
+            ({"input_size": -1}, "input_size=-1: expected an integer, 0 or"),
+        ]
+        + [
+            (
+                {"input_shape": shape},
+                r"input_shape=.*: expected \(batch, time, ",
+            )
+            for shape in (
+                [None, None],
+                [None, None, None],
+                [None, None, "3"],
+                [None, None, 4.5],
+                "abc",
+                3,
+                {},
+            )
         ],
     )
     def test_constructor(self, options, message):
@@ -474,6 +536,17 @@ class TestBadInput:
             options = {"input_size": 3, **options}
         with pytest.raises(ValueError, match=message):
             ClockworkRNN(8, **options)
+
+    @pytest.mark.parametrize("size", [2.5, "8", True, 0, [8], None])
+    def test_hidden_size(self, size):
+        """It is a positive integer."""
+        with pytest.raises(ValueError, match="hidden_size=.*: expected an int"):
+            ClockworkRNN(size, input_size=3)
+
+    def test_integers_of_others(self):
+        """Those of NumPy, and tensors of one, do as well."""
+        sizes = torch.tensor(8).numpy()[()], torch.tensor(3)
+        assert make(*sizes).weight_ih_l0.shape == (8, 3)
 
     @pytest.mark.parametrize("shape", [(2, 3), (2, 5, 4), (2, 5, 1, 3)])
     def test_input(self, shape):
@@ -489,14 +562,29 @@ class TestBadInput:
         with pytest.raises(ValueError, match="at least one step"):
             make()(randn(2, 0, 3))
 
+    @pytest.mark.parametrize(
+        "x, message",
+        [
+            (torch.ones(2, 5, 3).numpy(), "x of type ndarray: expected a ten"),
+            (
+                pack_padded_sequence(torch.ones(5, 2, 3), [5, 3]),
+                "x of type PackedSequence: expected a tensor",
+            ),
+            (torch.ones(2, 5, 3).long(), "x in torch.int64: expected floating"),
+            (torch.ones(2, 5, 3).to_sparse(), "x, nested or sparse: expected"),
+            (torch.ones(2, 5, 3), "float64: expected torch.float32, as of x"),
+            (torch.ones(2, 5, 3, device="meta"), "x on meta: expected cpu"),
+        ],
+    )
+    def test_input_of_other_types(self, x, message):
+        """A dense tensor of numbers like the weights, and where they are."""
+        with pytest.raises(ValueError, match=message):
+            make()(x)
+
     def test_lengths(self):
-        """Shape and range of relative lengths."""
-        x = randn(2, 5, 3)
+        """They are checked (test_lengths.py says how)."""
         with pytest.raises(ValueError, match=r"lengths of shape \(3,\): .*2"):
-            make()(x, lengths=torch.ones(3))
-        for bad in (0.0, -1.0, 5.0, float("nan")):
-            with pytest.raises(ValueError, match=r"lengths=.*: expected rel"):
-                make()(x, lengths=torch.tensor([1.0, bad]))
+            make()(randn(2, 5, 3), lengths=torch.ones(3))
 
     def test_state(self):
         """Shapes of h and clock."""
@@ -505,3 +593,30 @@ class TestBadInput:
             make()(x, randn(1, 3, 8))
         with pytest.raises(ValueError, match=r"clock of .*8.*\(1, 2, 1\)"):
             make()(x, (h, h))
+        with pytest.raises(ValueError, match="h of .* on meta: expected .*cpu"):
+            make()(x, h.to("meta"))
+
+    @pytest.mark.parametrize("hx", ["state", (1, 2), {}, "two", "three"])
+    def test_state_of_other_types(self, hx):
+        """A tensor, or a pair of them."""
+        h = randn(1, 2, 8)
+        hx = {"two": (h, None), "three": [h, h, h]}.get(str(hx), hx)
+        with pytest.raises(ValueError, match="hx of type .*: expected a tenso"):
+            make()(randn(2, 5, 3), hx)
+
+    @pytest.mark.parametrize("bad", [-1, 0.5, float("nan"), float("inf")])
+    def test_clock(self, bad):
+        """It counts."""
+        clock = torch.tensor([2, bad]).reshape(1, 2, 1)
+        with pytest.raises(ValueError, match="clock=.*: expected .* of steps"):
+            make()(randn(2, 5, 3), (randn(1, 2, 8), clock))
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.float16])
+    def test_clock_of_few_bits(self, dtype):
+        """Whole numbers in any dtype are a clock; the next one is exact."""
+        net, x = make(), randn(2, 300, 3)
+        expected, _ = net(x)
+        h, clock = net(x[:, :100])[1]
+        output, (_, clock) = net(x[:, 100:], [h, clock.to(dtype)])
+        assert_close(output, expected[:, 100:])
+        assert clock.flatten().tolist() == [300, 300]
