@@ -246,11 +246,27 @@ def benchmark(B, T, F, H, args):
     return rows
 
 
+# Of the table that --csv names.
+COLUMNS = """
+    engine direction batch time input hidden groups dtype runs q25_ms median_ms
+    q75_ms vs_lstm max_error error_steps machine threads torch python
+""".split()
+
+
+def check_table(path):
+    """Stop where rows cannot be added to a table, before they are measured."""
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), None)
+        if columns != COLUMNS:
+            sys.exit(f"--csv={path}: expected the columns {', '.join(COLUMNS)}")
+
+
 def add_rows(path, rows):
     """Add rows to a table, which need not be there."""
     new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
+        writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()
         writer.writerows(rows)
@@ -287,6 +303,8 @@ def parse_arguments():
 def main():
     """Measure, print and save; true if a layer was refused."""
     args = parse_arguments()
+    if args.csv:
+        check_table(args.csv)
     refused = False
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.allow_tf32 = False

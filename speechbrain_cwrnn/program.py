@@ -16,7 +16,7 @@ from speechbrain.utils.run_opts import RunOptions
 from speechbrain_cwrnn.errors import InputError, StoppedError
 
 # SpeechBrain writes all that is logged to log.txt, and these log a lot.
-CHATTY = ("numba", "matplotlib", "PIL", "fsspec")
+CHATTY = ("numba", "matplotlib", "PIL", "fsspec", "filelock")
 
 PATH_OPTION = re.compile(r"--(audio|targets|\w+_(annotation|file|folder|log))")
 

@@ -314,6 +314,29 @@ class TestTraining:
         assert mse.tolist() == pytest.approx([2 / 3, 4 / 3])
 
 
+@pytest.mark.parametrize(
+    "last, title, top",
+    [
+        (0.02, "6 networks, 1 diverged", 0.1),
+        (30, "6 networks, 1 diverged, 1 not shown (above 1)", 1),
+    ],
+)
+def test_boxes(recipe, tmp_path, monkeypatch, last, title, top):
+    """One that is far off does not hide the others, and is counted."""
+    drawn = {}
+    monkeypatch.setattr(
+        recipe.report,
+        "save_figure",
+        lambda figure, path: drawn.update(axes=figure.axes[0]),
+    )
+    nmse = np.array([0.01, 0.01, 0.03, 0.02, np.nan, last])
+    names = np.array(["a", "b"] * 3)
+    items = dict.fromkeys(["a", "b"])
+    recipe.report.draw_errors(tmp_path / "nmse.png", items, names, nmse)
+    assert drawn["axes"].get_title() == title
+    assert drawn["axes"].get_ylim()[1] <= top
+
+
 class TestTargets:
     """What the networks are to learn."""
 

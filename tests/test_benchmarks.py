@@ -140,6 +140,19 @@ def test_refuses_inexact(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_other_table(tmp_path, monkeypatch):
+    """Rows of others are not mixed with ours, and nothing is measured."""
+    table = tmp_path / "x.csv"
+    table.write_text("engine,direction\nauto,forward\n")
+    names = runpy.run_path(str(SPEED))
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--csv", str(table)])
+    with pytest.raises(SystemExit, match=f"^--csv={table}: expected the col"):
+        names["main"]()
+    table.write_text(",".join(names["COLUMNS"]) + "\n")
+    names["check_table"](table)
+    names["check_table"](tmp_path / "new.csv")
+
+
 def test_left_out(tmp_path, monkeypatch, capsys):
     """A shape that does not fit, or is refused, does not cost the others."""
     names = runpy.run_path(str(SPEED))

@@ -5,13 +5,17 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 import torch
 from helpers import RECIPES, read_csv, recipe_modules, run_recipe
+from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.errors import StoppedError
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
+from speechbrain_cwrnn.run_options import check_run_options
 
 RECIPE = RECIPES / "TIMIT" / "ASR" / "CTC"
 SENTENCES = 2
@@ -384,6 +388,163 @@ def test_without_augmentation(recipe, few, tmp_path):
     place = options.index("--wav_augment")
     run_recipe(recipe, hparams, *options[:place], *options[place + 2 :])
     assert (tmp_path / "out" / "pretrained" / "model.ckpt").exists()
+
+
+class TestRunOptions:
+    """None of SpeechBrain's is ignored."""
+
+    # Those that SpeechBrain's Brain reads, with a value that is not default.
+    HONOURED = {
+        "test_only": True,
+        "debug": True,
+        "debug_batches": 3,
+        "debug_epochs": 3,
+        "debug_persistently": True,
+        "device": "cpu",
+        "distributed_backend": "gloo",
+        "find_unused_parameters": True,
+        "compile": True,
+        "compile_module_keys": ["model"],
+        "compile_mode": "max-autotune",
+        "compile_using_fullgraph": True,
+        "compile_using_dynamic_shape_tracing": True,
+        "precision": "bf16",
+        "eval_precision": "bf16",
+        "bfloat16_mix_prec": True,
+        "max_grad_norm": 0.001,
+        "skip_nonfinite_grads": True,
+        "nonfinite_patience": 1,
+        "noprogressbar": True,
+        "ckpt_interval_minutes": 9,
+        "ckpt_interval_steps": 2,
+        "grad_accumulation_factor": 3,
+        "optimizer_step_limit": 2,
+        "tqdm_colored_bar": True,
+        "tqdm_barcolor": {"train": "RED", "valid": "RED", "test": "RED"},
+        "profile_warmup": 2,
+        "profile_steps": 3,
+    }
+    # Needs a GPU; ends training; by torchrun; no options that are given.
+    APART = {"auto_mix_prec", "profile_training", "distributed_launch"}
+    APART |= {"param_file", "overridden_args"}
+
+    @pytest.fixture
+    def make(self, recipe, tmp_path):
+        """A brain of a tiny model, and what it is trained by."""
+        from speechbrain.utils.epoch_loop import EpochCounter
+
+        from speechbrain_cwrnn.checkpoints import WholeCheckpointer
+
+        class Brain(recipe.train.ASRBrain):
+            def compute_forward(self, batch, stage):
+                return self.modules.model(batch)
+
+            def compute_objectives(self, predictions, batch, stage):
+                self.dtype = predictions.dtype
+                return predictions.float().square().mean()
+
+        def make(**run_opts):
+            torch.manual_seed(0)
+            counter = EpochCounter(1)
+            return Brain(
+                {"model": torch.nn.Linear(4, 2)},
+                lambda parameters: torch.optim.SGD(parameters, lr=0.01),
+                {
+                    "epoch_counter": counter,
+                    "train_log": tmp_path / "log.txt",
+                    "error_name": "PER",
+                },
+                run_opts,
+                WholeCheckpointer(tmp_path / "save"),
+            )
+
+        return make
+
+    def train(self, brain, value=100.0):
+        """Six steps; what the weights change by."""
+        before = brain.modules.model.weight.detach().clone()
+        batches = torch.utils.data.DataLoader(torch.full((6, 4), value))
+        brain.fit(brain.hparams.epoch_counter, batches)
+        return brain.modules["model"].weight.detach() - before
+
+    def test_all_are_decided(self, recipe):
+        """In one way; one that a later SpeechBrain brings is not yet."""
+        decided = [*self.HONOURED, *recipe.train.REFUSED, *self.APART]
+        assert sorted(decided) == sorted(f.name for f in fields(RunOptions))
+
+    def test_refused(self, recipe):
+        """With any value but the default."""
+        for name in recipe.train.REFUSED:
+            other = "other" if RunOptions()[name] is None else 9
+            with pytest.raises(ValueError, match=f"^{name}={other}: expected"):
+                check_run_options({name: other}, {}, recipe.train.REFUSED)
+
+    @pytest.mark.parametrize("name", HONOURED)
+    def test_read(self, recipe, make, name):
+        """By SpeechBrain's Brain."""
+        value = self.HONOURED[name]
+        check_run_options({name: value}, {"modules": ["model"]}, {})
+        brain = make(**{"tqdm_colored_bar": True, name: value})
+        assert getattr(brain, name) == value != RunOptions()[name]
+
+    def test_clipping(self, make):
+        """Also by nothing."""
+        free = self.train(make(max_grad_norm=-1))
+        assert torch.equal(free, self.train(make(max_grad_norm=1e30)))
+        clipped = self.train(make(max_grad_norm=0.001))
+        assert clipped.norm() <= 6 * 0.01 * 0.001
+        assert free.norm() > 1000 * clipped.norm()
+
+    def test_precision(self, make):
+        """That of the training."""
+        brain = make(precision="bf16")
+        self.train(brain)
+        assert brain.dtype == torch.bfloat16
+
+    @pytest.mark.parametrize(
+        "options, steps",
+        [
+            ({}, 6),
+            ({"grad_accumulation_factor": 3}, 2),
+            ({"optimizer_step_limit": 4}, 4),
+            ({"debug": True, "debug_batches": 1}, 1),
+            ({"test_only": True}, 0),
+        ],
+    )
+    def test_steps(self, make, options, steps):
+        """As many as are asked for."""
+        brain = make(**options)
+        self.train(brain)
+        assert brain.optimizer_step == steps
+
+    def test_skipped(self, make):
+        """Bad batches are, so many of them, if that is asked for."""
+        options = {"skip_nonfinite_grads": True, "nonfinite_patience": 6}
+        change = self.train(make(**options), value=float("nan"))
+        assert not change.any()
+        for options["nonfinite_patience"] in (5, 0):
+            with pytest.raises(StoppedError, match="expected a finite output"):
+                self.train(make(**options), value=float("nan"))
+
+    def test_compiled(self, make, monkeypatch):
+        """As PyTorch is told to."""
+        told = {}
+        monkeypatch.setattr(
+            torch, "compile", lambda module, **how: told.update(how) or module
+        )
+        self.train(make(compile=True, compile_mode="max-autotune"))
+        assert told["mode"] == "max-autotune"
+
+    @pytest.mark.parametrize("option", [{}, {"noprogressbar": True}])
+    def test_progress(self, make, capsys, option):
+        """A bar, or none."""
+        self.train(make(**option))
+        assert ("6/6" in capsys.readouterr().err) == (not option)
+
+    def test_within_epochs(self, make, tmp_path):
+        """Checkpoints, every so many steps."""
+        self.train(make(ckpt_interval_steps=4))
+        assert len(list((tmp_path / "save").glob("CKPT*"))) == 1
 
 
 class TestBadInput:

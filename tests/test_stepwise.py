@@ -1,12 +1,14 @@
 """All groups at once, step by step, in the compiled engine."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import assert_equal, random_group
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core import event
 
 from speechbrain_cwrnn import reference, stepwise
 from speechbrain_cwrnn.clock import Groups
@@ -183,3 +185,15 @@ def test_in_data_loader_workers(monkeypatch):
     loader = DataLoader([0, 1], num_workers=1, collate_fn=collate, timeout=60)
     for h in loader:
         assert torch.equal(h, expected)
+
+
+def test_compiling_is_said(caplog):
+    """Once, and only what is ours."""
+    cpu._say_once.cache_clear()
+    caplog.set_level("INFO")
+    for module in ("theirs", cpu.kernels.__name__, cpu.kernels.__name__):
+        function = SimpleNamespace(__module__=module)
+        data = {"dispatcher": SimpleNamespace(py_func=function)}
+        with event.trigger_event("numba:compile", data=data):
+            assert len(caplog.messages) == (module != "theirs")
+    assert caplog.messages[0].startswith("Compiling for this CPU")

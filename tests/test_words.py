@@ -633,8 +633,9 @@ class TestReport:
         )
         recipe.report.draw_errors("errors.png", runs)
         labels = [text.get_text() for text in drawn["axes"].get_xticklabels()]
-        lost = "srn\n500\nall\ndiverged"
-        assert labels == ["cwrnn\n500", lost, "lstm\n2500", "the\npaper"]
+        lost = "srn\n500\nn = 0\n1 diverged"
+        ours = ["cwrnn\n500\nn = 1", lost, "lstm\n2500\nn = 3"]
+        assert labels == [*ours, "paper:\nquartiles\nalone"]
         assert drawn["axes"].get_title() == "made up"
         medians = [
             line.get_ydata()[0]

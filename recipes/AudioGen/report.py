@@ -125,7 +125,11 @@ def draw_waves(path, items, waves, titles):
 
 
 def draw_errors(path, items, names, nmse):
-    """A box plot of the errors of the networks that did not diverge."""
+    """A box plot of the errors of the networks that did not diverge.
+
+    Those that are worse than all others by far are counted, and not drawn:
+    they would leave no room for the others.
+    """
     alive = ~np.isnan(nmse)
     groups = {name: nmse[alive & (names == name)] for name in items}
     groups["all"] = nmse[alive]
@@ -133,13 +137,29 @@ def draw_errors(path, items, names, nmse):
     figure, axes = plt.subplots(figsize=(1.5 + len(groups), 4))
     axes.boxplot(list(groups.values()), tick_labels=list(groups))
     axes.set_yscale("log")
+    # Plain numbers.
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_ylabel("NMSE")
-    axes.set_title(f"{len(nmse)} networks, {(~alive).sum()} diverged")
+    title = f"{len(nmse)} networks, {(~alive).sum()} diverged"
+    # A constant has 0.5.
+    top = max(1, 2 * np.quantile(groups["all"], 0.75))
+    shown = groups["all"][groups["all"] <= top]
+    above = len(groups["all"]) - len(shown)
+    if above:
+        axes.set_ylim(top=1.3 * shown.max())
+        title += f", {above} not shown (above {top:.2g})"
+    axes.set_title(title, fontsize="medium")
+    if max(map(len, groups)) > 10:
+        axes.tick_params("x", rotation=30)
+        plt.setp(axes.get_xticklabels(), ha="right", rotation_mode="anchor")
     save_figure(figure, path)
 
 
 def print_runs(folders):
-    """Print the results of several runs as one table, the paper's beside."""
+    """Print the results of several runs as one table, the paper's beside,
+    which are medians and quartiles on targets that are not free."""
 
     def measured(rows):
         nmse = [
@@ -149,7 +169,7 @@ def print_runs(folders):
         paper = PAPER.get((rows[0]["model"], int(rows[0]["size"])), "-")
         return [*summarize(np.array(nmse)), paper]
 
-    columns = [*STATISTICS, "the paper's median"]
+    columns = [*STATISTICS, "paper, on its targets"]
     print_results("NMSE of the networks:", folders, columns, measured)
 
 

@@ -10,6 +10,7 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import logging
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -17,9 +18,12 @@ from itertools import accumulate
 
 import numpy as np
 import torch
+from numba.core import event
 
 from speechbrain_cwrnn.stepwise import cpu_kernels as kernels
 from speechbrain_cwrnn.stepwise.vectors import VECTOR
+
+logger = logging.getLogger(__name__)
 
 LANES = 32
 # So many sequences take less time one by one.
@@ -151,3 +155,21 @@ def _chunks(clock):
             for lane in range(0, len(r), LANES):
                 lanes = slice(lane, lane + LANES)
                 yield now, *map(np.ascontiguousarray, (r[lanes], b[lanes]))
+
+
+class _Notice(event.Listener):
+    """Says why nothing happens for a while, where numba's cache does not have
+    the loops yet."""
+
+    def on_start(self, event):
+        """Something is compiled, maybe of someone else's."""
+        module = event.data["dispatcher"].py_func.__module__
+        if module == kernels.__name__:
+            _say_once("Compiling for this CPU, which takes some seconds, once.")
+
+    def on_end(self, event):
+        """Nothing is said."""
+
+
+_say_once = lru_cache(logger.info)
+event.register("numba:compile", _Notice())

@@ -192,15 +192,18 @@ def draw_errors(path, folders):
         errors = errors[~np.isnan(errors)]
         boxes += matplotlib.cbook.boxplot_stats(errors)
         colours.append("C0")
-        note = "" if len(errors) else "\nall\ndiverged"
-        ticks.append(f"{rows[0]['model']}\n{rows[0]['size']}{note}")
+        number = f"n = {len(errors)}"
+        if len(errors) < len(rows):
+            number += f"\n{len(rows) - len(errors)} diverged"
+        ticks.append(f"{rows[0]['model']}\n{rows[0]['size']}\n{number}")
         if quartiles := paper(rows):
             box = dict(zip(("q1", "med", "q3"), quartiles))
             ends = {"whislo": quartiles[0], "whishi": quartiles[2]}
             boxes.append({**box, **ends, "fliers": []})
             colours.append("0.7")
-            ticks.append("the\npaper")
-    figure, axes = plt.subplots(figsize=(2 + 0.7 * len(boxes), 4.5))
+            # All that could be read off its figure.
+            ticks.append("paper:\nquartiles\nalone")
+    figure, axes = plt.subplots(figsize=(2 + 0.8 * len(boxes), 4.5))
     artists = axes.bxp(boxes, patch_artist=True, showfliers=True, widths=0.7)
     for patch, colour in zip(artists["boxes"], colours):
         patch.set_facecolor(colour)

@@ -72,6 +72,10 @@ class ASRBrain(sb.Brain):
     def on_fit_start(self):
         """Goes on from the last checkpoint, if there is anything left."""
         super().on_fit_start()
+        if self.max_grad_norm < 0:
+            # As SpeechBrain says that it turns clipping off; it would scale the
+            # gradients by the negative number, and climb.
+            self.max_grad_norm = torch.inf
         counter = self.hparams.epoch_counter
         if self._optimizer_step_limit_exceeded:
             counter.limit = counter.current
