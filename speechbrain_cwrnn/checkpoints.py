@@ -6,7 +6,6 @@ Authors
 
 import hashlib
 import logging
-import math
 import os
 import random
 import re
@@ -317,18 +316,18 @@ register_checkpoint_hooks(RandomState, save_on_main_only=False)
 
 
 @main_process_only
-def keep_epochs(log, last=math.inf):
+def keep_epochs(log, last):
     """Take back the lines of a log that no checkpoint knows.
 
-    An epoch that was logged, but broken off before it was saved, is trained and
-    logged again; a test is done again, and logged behind the last epoch.
+    An epoch that was logged, but not saved any more, is trained and logged
+    again; so is the test, which comes last.
 
     Arguments
     ---------
     log : str or pathlib.Path
         What SpeechBrain's FileTrainLogger writes.
     last : int
-        The last epoch that is kept; by default, all are.
+        The last epoch that is kept.
 
     Example
     -------

@@ -179,3 +179,23 @@ def read_csv(path):
     """The rows of a CSV file."""
     with open(path, encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+@contextmanager
+def killed_at(owner, name, call):
+    """Lets what is done end in a certain call of a function, from 0."""
+
+    class Killed(BaseException):
+        """In the place of a signal."""
+
+    function, calls = getattr(owner, name), []
+
+    def dying(*args, **kwargs):
+        calls.append(name)
+        if len(calls) > call:
+            raise Killed
+        return function(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(owner, name, dying)
+        yield

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import speechbrain as sb
 import torch
-from helpers import RECIPES, read_csv, recipe_modules, run_recipe
+from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
 
 import speechbrain_cwrnn
 
@@ -151,22 +151,23 @@ class TestTraining:
         options += ["--diverged_mse", 0, "--number_of_epochs", 9]
         run(recipe, "cwrnn.yaml", *options)
         assert {row["diverged"] for row in results(tmp_path)} == {"1"}
-        log = (tmp_path / "train_log.txt").read_text()
-        assert [line.split()[1] for line in log.splitlines()] == ["1"]
+        # Nor is anything left to do for the same command.
+        for _ in range(2):
+            log = (tmp_path / "train_log.txt").read_text()
+            assert [line.split()[1] for line in log.splitlines()] == ["1"]
+            run(recipe, "cwrnn.yaml", *options)
 
     def test_resumes(self, recipe, sines, tmp_path):
         """A run that was interrupted gives what one without a break gives."""
         options = ["--targets", sines, "--hidden_size", 9]
         options += ["--checkpoint_interval", 10]
-        for folder, epochs in (("whole", [30]), ("broken", [20, 30])):
-            for number in epochs:
-                run(
-                    recipe,
-                    "cwrnn.yaml",
-                    *options,
-                    *("--output_folder", tmp_path / folder),
-                    *("--number_of_epochs", number),
-                )
+        options += ["--number_of_epochs", 30]
+        for folder, kills in (("whole", []), ("broken", [0, 4])):
+            arguments = [*options, "--output_folder", tmp_path / folder]
+            for call in kills:
+                with killed_at(torch, "save", call):
+                    run(recipe, "cwrnn.yaml", *arguments)
+            run(recipe, "cwrnn.yaml", *arguments)
         assert results(tmp_path / "whole") == results(tmp_path / "broken")
         log = (tmp_path / "broken" / "train_log.txt").read_text()
         assert [line.split()[1] for line in log.splitlines()] == [

@@ -7,6 +7,7 @@ import tempfile
 
 import pytest
 import torch
+from helpers import killed_at
 from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_cwrnn.checkpoints import (
@@ -47,23 +48,6 @@ def make(tmp_path):
     return make
 
 
-class Killed(BaseException):
-    """In the place of a signal."""
-
-
-def kill_at(monkeypatch, owner, name, call):
-    """Lets a function end in the middle of a certain call, from 0."""
-    function, calls = getattr(owner, name), []
-
-    def dying(*args, **kwargs):
-        calls.append(args)
-        if len(calls) > call:
-            raise Killed
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, dying)
-
-
 def names(checkpointer):
     """Those of its checkpoints, from the oldest."""
     found = checkpointer.find_checkpoints()
@@ -90,14 +74,13 @@ def damage(path, how):
         (WholeCheckpointer, "_complete", 0),
     ],
 )
-def test_killed(make, monkeypatch, tmp_path, warnings, owner, name, call):
+def test_killed(make, tmp_path, warnings, owner, name, call):
     """Nowhere is anything half there, and the next run cleans up."""
     checkpointer = make()
     for _ in range(2):
         checkpointer.save_and_keep_only(num_to_keep=2)
     before = names(checkpointer)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_at(patch, owner, name, call)
+    with killed_at(owner, name, call):
         checkpointer.save_and_keep_only(num_to_keep=2)
     after = make()
     kept = names(after)
@@ -259,12 +242,12 @@ def test_other_number_of_processes(tmp_path):
 def test_log(tmp_path):
     """It has each epoch that is saved once, and no test."""
     log = tmp_path / "train_log.txt"
-    keep_epochs(log)
+    keep_epochs(log, last=11)
     assert not log.exists()
     lines = ["epoch: 9, loss: 1", "epoch: 10 - loss: 2", "epoch loaded: 9 - x"]
     lines += ["epoch: 9, debug", "epoch: 11, loss: 3", "epoch: 1"]
     log.write_text("\n".join(lines))
-    keep_epochs(log)
+    keep_epochs(log, last=11)
     assert log.read_text().splitlines() == [lines[n] for n in (0, 1, 4)]
     keep_epochs(log, last=10)
     assert log.read_text().splitlines() == lines[:2]

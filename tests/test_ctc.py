@@ -6,10 +6,15 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import RECIPES, read_csv, recipe_modules, run_recipe
+from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
+from speechbrain import Stage
+from speechbrain.nnet.losses import ctc_loss
+from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn import __version__
@@ -129,19 +134,97 @@ def test_learns_by_heart(recipe, few, tmp_path, capsys, name):
 
 
 @pytest.mark.slow
-def test_resumes(recipe, few, tmp_path):
-    """A run that was interrupted gives what one without a break gives."""
+@pytest.mark.parametrize("run_opts", [[], ["--ckpt_interval_steps", 1]])
+def test_resumes(recipe, few, tmp_path, run_opts):
+    """A run that is killed, again and again, gives what one without a break
+    gives, with dropout, augmentation, and an order that is drawn."""
     hparams = RECIPE / "hparams" / "cwrnn.yaml"
-    for name, epochs in (("whole", [4]), ("broken", [2, 4])):
-        for number in epochs:
-            options = {"number_of_epochs": number, "sorting": "random"}
-            run_recipe(recipe, hparams, *flags(few, tmp_path / name, **options))
-    logs = [
-        re.findall("epoch: .*", (tmp_path / name / "train_log.txt").read_text())
-        for name in ("whole", "broken")
-    ]
-    assert len(logs[0]) == 4
-    assert logs[0] == logs[1]
+    options = {"number_of_epochs": 3, "sorting": "random", "dropout": 0.2}
+    for name, kills in (("whole", []), ("broken", [7, 6, 6])):
+        arguments = flags(few, tmp_path / name, **options)
+        place = arguments.index("--wav_augment")
+        arguments[place : place + 2] = run_opts
+        for call in kills:
+            with killed_at(torch, "save", call):
+                run_recipe(recipe, hparams, *arguments)
+        run_recipe(recipe, hparams, *arguments)
+    for file in ("train_log.txt", "results.csv", "pretrained/model.ckpt"):
+        whole, broken = (tmp_path / name / file for name in ("whole", "broken"))
+        assert whole.read_bytes() == broken.read_bytes(), file
+        assert whole.stat().st_size > 0
+
+
+def test_no_checkpoint_between_batches_of_a_step(recipe):
+    """Their gradients would be lost."""
+    brain = recipe.train.ASRBrain(
+        run_opts={"grad_accumulation_factor": 3, "ckpt_interval_steps": 1}
+    )
+    brain.checkpointer, saved = object(), []
+    for brain.step in range(1, 8):
+        if brain._should_save_intra_epoch_ckpt(0, 1):
+            saved.append(brain.step)
+    assert saved == [3, 6]
+
+
+class TestNotFinite:
+    """What the model puts out, of which SpeechBrain's loss makes zero."""
+
+    def test_model(self, recipe, few, tmp_path):
+        """It ends the run, and is not saved."""
+        hparams = RECIPE / "hparams" / "cwrnn.yaml"
+        options = flags(few, tmp_path, number_of_epochs=3, lr=1e30)
+        with pytest.raises(StoppedError) as stopped:
+            run_recipe(recipe, hparams, *options)
+        assert re.match(
+            "epoch 1: expected a finite output of the model, and it is not .*; "
+            "nothing is saved yet",
+            str(stopped.value),
+        )
+        assert not (tmp_path / "results.csv").exists()
+        assert not list((tmp_path / "save").glob("CKPT*"))
+
+    def test_loss(self, recipe):
+        """It is not zero in training, and ends the run in validation."""
+        brain = recipe.train.ASRBrain(
+            hparams={
+                "compute_cost": partial(ctc_loss, blank_index=0),
+                "epoch_counter": EpochCounter(3),
+            }
+        )
+        brain.checkpointer = SimpleNamespace(kept=lambda: "all is kept")
+        lengths = torch.ones(1)
+        batch = SimpleNamespace(units=(torch.ones(1, 2).long(), lengths))
+        for value in (torch.nan, -torch.inf):
+            predictions = torch.full((1, 9, 3), value), lengths
+            loss = brain.compute_objectives(predictions, batch, Stage.TRAIN)
+            assert not loss.isfinite()
+            with pytest.raises(StoppedError):
+                brain.compute_objectives(predictions, batch, Stage.VALID)
+
+    def test_batch(self, recipe):
+        """SpeechBrain's option for bad ones is honoured, in training only."""
+        nan = torch.tensor(torch.nan)
+        kwargs = {
+            "modules": {"model": torch.nn.Linear(2, 2)},
+            "hparams": {"epoch_counter": EpochCounter(3)},
+        }
+        brain = recipe.train.ASRBrain(**kwargs)
+        brain.checkpointer = SimpleNamespace(kept=lambda: "all is kept")
+        brain.check_loss_isfinite(torch.tensor(1.0))
+        with pytest.raises(StoppedError, match="and it is not .*all is kept"):
+            brain.check_loss_isfinite(nan)
+        brain.skip_nonfinite_grads, brain.nonfinite_patience = True, 2
+        brain.nonfinite_count = 0
+        for _ in range(2):
+            brain.check_loss_isfinite(nan)
+        with pytest.raises(StoppedError):
+            brain.check_loss_isfinite(nan)
+        brain.nonfinite_count = 0
+        brain.modules.eval()
+        torch.nn.init.constant_(brain.modules.model.bias, torch.nan)
+        named = "1 of its weights, as model.bias, is not"
+        with pytest.raises(StoppedError, match=named):
+            brain.check_loss_isfinite(nan)
 
 
 def test_debugging(recipe, few, tmp_path):

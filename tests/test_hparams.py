@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hyperpyyaml import resolve_references
@@ -12,6 +13,7 @@ from speechbrain_cwrnn.hparams import (
     begin,
     load_hparams,
     resumes,
+    save_options,
 )
 from speechbrain_cwrnn.schema import Checked, Positive
 
@@ -96,6 +98,40 @@ log: !ref <output_folder>/log.txt
         checkpointer.save_checkpoint()
         with pytest.raises(ValueError, match=f"^{tmp_path} .* without its hyp"):
             resumes(tmp_path / "train.yaml", "", hparams, [])
+
+    def test_results_without_checkpoints(self, tmp_path):
+        """Nothing is begun over what came of a run."""
+        (tmp_path / "results.csv").touch()
+        checkpointer = Checkpointer(tmp_path / "save")
+        hparams = {"output_folder": tmp_path, "checkpointer": checkpointer}
+        with pytest.raises(InputError, match="results.csv of a run without"):
+            resumes(tmp_path / "train.yaml", "", hparams, [])
+
+    @pytest.mark.parametrize("content", [b"", b"{a: ", b"\xff\0", b"- 1"])
+    def test_damaged(self, check, tmp_path, monkeypatch, content):
+        """Options that cannot be read are none."""
+        read = Path.read_text
+
+        def read_damaged(path, **kwargs):
+            if path.name == "hyperparams.yaml":
+                path.write_bytes(content)
+            return read(path, **kwargs)
+
+        monkeypatch.setattr(Path, "read_text", read_damaged)
+        with pytest.raises(InputError, match="hyperparams.yaml is damaged: ex"):
+            check()
+
+    def test_saved(self, tmp_path):
+        """They are what a run goes on with."""
+        train = tmp_path / "train.yaml"
+        train.write_text(self.TRAIN)
+        save_options(train, "lr: 0.5", tmp_path)
+        checkpointer = Checkpointer(tmp_path / "save")
+        checkpointer.save_checkpoint()
+        hparams = {"output_folder": tmp_path, "checkpointer": checkpointer}
+        assert resumes(train, "lr: 0.5", hparams, [])
+        with pytest.raises(InputError, match="another lr"):
+            resumes(train, "", hparams, [])
 
 
 class TestOverrides:
@@ -235,6 +271,14 @@ class TestBegin:
     def test_without_note(self, begin):
         """A run that nothing is known of is another one."""
         with pytest.raises(ValueError, match="a run with other data"):
+            begin(True)
+
+    @pytest.mark.parametrize("content", ["", "{", "3"])
+    def test_damaged_note(self, begin, tmp_path, content):
+        """It is as good as none."""
+        begin(False)
+        (tmp_path / "save" / "begun_with.json").write_text(content)
+        with pytest.raises(InputError, match="a run with other data"):
             begin(True)
 
     def test_only_tested(self, begin, tmp_path):

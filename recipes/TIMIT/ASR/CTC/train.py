@@ -185,8 +185,6 @@ class ASRBrain(sb.Brain):
             )
         else:
             self.test_error = error
-            if not self.debug:
-                keep_epochs(self.hparams.train_log)
             self.hparams.train_logger.log_stats(
                 stats_meta={"epoch loaded": self.hparams.epoch_counter.current},
                 test_stats=stats,
