@@ -42,8 +42,8 @@ def run_program(main):
         sentence = str(error).rpartition("InputError: ")[2].strip()
         sys.exit(f"Error: {sentence}")
     except KeyboardInterrupt as interrupt:
-        kept = f": {interrupt}" if interrupt.args else ""
-        print(f"Interrupted{kept}.", file=sys.stderr)
+        kept = f": {interrupt}" if interrupt.args else "."
+        print(f"Interrupted{kept}", file=sys.stderr)
         # As shells do, by convention.
         sys.exit(130)
 

@@ -128,13 +128,13 @@ def test_interrupt(monkeypatch, capsys):
     """It is said how to go on, in a line, and the shell is told."""
 
     def main(*args):
-        raise KeyboardInterrupt("the same command goes on from CKPT")
+        raise KeyboardInterrupt("CKPT is kept.")
 
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, main)
     assert stop.value.code == 130
     shown = capsys.readouterr().err
-    assert shown == "Interrupted: the same command goes on from CKPT.\n"
+    assert shown == "Interrupted: CKPT is kept.\n"
 
 
 def test_libraries_are_quiet(monkeypatch):
