@@ -51,7 +51,7 @@ def sole_run(folder, checkpointer):
             yield
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"{checkpointer.kept()}, and the same command goes on."
+                f"{checkpointer.kept()}, and the same command goes on"
             ) from None
         except OSError as error:
             if error.errno not in NO_ROOM:

@@ -97,7 +97,7 @@ class TestStopped:
                 if saved:
                     kept = f"{checkpointer.save_checkpoint().path} is kept"
                 raise KeyboardInterrupt
-        assert str(interrupt.value) == f"{kept}, and the same command goes on."
+        assert str(interrupt.value) == f"{kept}, and the same command goes on"
 
     def test_by_a_full_disk(self, tmp_path):
         """Any other error of the system is a fault, and stays what it is."""
