@@ -4,8 +4,6 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch.nn import ParameterList
@@ -139,15 +137,19 @@ def dense_weight(weight_hh):
 
 def _check_kinds(x, weight_ih, weight_hh, bias, h0):
     """Raise an error if something is not a tensor of numbers, where x is."""
-    if not isinstance(weight_hh, Sequence | ParameterList):
+    # A tuple, as torch.compile of PyTorch 2.7 knows no unions of types.
+    if not isinstance(weight_hh, (list, tuple, ParameterList)):
         raise InputError(
             f"weight_hh of type {type(weight_hh).__name__}: expected a list "
             f"of tensors."
         )
     tensors = {"x": x, "weight_ih": weight_ih}
-    tensors |= {f"weight_hh[{i}]": w for i, w in enumerate(weight_hh)}
-    tensors |= {} if bias is None else {"bias": bias}
-    tensors |= {} if h0 is None else {"h0": h0}
+    for i, w in enumerate(weight_hh):
+        tensors[f"weight_hh[{i}]"] = w
+    if bias is not None:
+        tensors["bias"] = bias
+    if h0 is not None:
+        tensors["h0"] = h0
     device = getattr(x, "device", None)
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
