@@ -5,12 +5,14 @@ Authors
 """
 
 import math
+import warnings
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from speechbrain_cwrnn.backend import (
+    NONLINEARITIES,
     check_backend,
     check_nonlinearity,
     choose_name,
@@ -24,7 +26,6 @@ from speechbrain_cwrnn.checks import (
 )
 from speechbrain_cwrnn.clock import (
     Groups,
-    check_clock,
     resolve_group_sizes,
     resolve_periods,
 )
@@ -274,6 +275,45 @@ class ClockworkRNN(nn.Module):
                 with torch.no_grad():
                     nn.init.orthogonal_(parameter[:, : len(parameter)])
 
+    def get_extra_state(self):
+        """What a state dict has besides parameters: the period, the units and
+        the nonlinearity, by its number, of each group [G, 3].
+
+        The same weights are another network with other periods. Integers in a
+        tensor survive what is done to state dicts: weights_only, safetensors,
+        averages over checkpoints. A buffer would also be sent from process to
+        process, and be one of the tensors that an `Ensemble` has N of.
+        """
+        number = NONLINEARITIES.index(self.nonlinearity)
+        return torch.tensor(
+            [[p, k, number] for p, k in zip(self.periods, self.group_sizes)],
+            device="cpu",
+        )
+
+    def set_extra_state(self, state):
+        """Raise an error for the state dict of another network."""
+        own = self.get_extra_state()
+        # It is a float, after an average over checkpoints.
+        if not torch.equal(state.cpu().round(), own.to(state.dtype)):
+            raise InputError(
+                f"a state dict of {_describe(state)}: expected "
+                f"{_describe(own)}, as the layer has."
+            )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        key = f"{prefix}_extra_state"
+        if key not in state_dict:
+            if state_dict:
+                warnings.warn(
+                    f"A state dict that does not say its periods, as those of "
+                    f"version 0.1: taken to be {self.periods}, as the layer's.",
+                    stacklevel=2,
+                )
+            state_dict[key] = self.get_extra_state()
+        # PyTorch would look at it after the parameters were overwritten.
+        self.set_extra_state(state_dict[key])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def extra_repr(self):
         """What `print` shows between the brackets."""
         return (
@@ -358,7 +398,16 @@ class ClockworkRNN(nn.Module):
                 f"hx: clock={clock.flatten().tolist()}: expected whole numbers "
                 f"of steps."
             )
-        return h0, check_clock(whole).to(x.device)
+        return h0, whole.to(x.device)
+
+
+def _describe(state):
+    """What an extra state says, in words."""
+    periods, group_sizes, (number, *_) = state.long().T.tolist()
+    return (
+        f"periods {periods}, group_sizes {group_sizes} and nonlinearity "
+        f"{NONLINEARITIES[number]!r}"
+    )
 
 
 def _pair(hx):

@@ -480,6 +480,73 @@ class TestLayer:
         assert net.weight_ih_l0.grad.dtype == torch.float32
 
 
+class TestStateDict:
+    """The same weights are another network with other periods."""
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"periods": [1, 2, 4, 9]}, r"\[1, 2, 4, 8\].*: .*\[1, 2, 4, 9\]"),
+            ({"periods": [1, 2]}, r"\[2, 2, 2, 2\].*: .*\[4, 4\]"),
+            (
+                {"group_sizes": [3, 2, 2, 1]},
+                r"\[2, 2, 2, 2\].*: .*\[3, 2, 2, 1",
+            ),
+            ({"nonlinearity": "relu"}, "'tanh': expected .*'relu', as the lay"),
+        ],
+    )
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_of_another_network(self, strict, options, message):
+        """It is refused, both are said, and no parameter is overwritten."""
+        saved = torch.nn.Sequential(make()).state_dict()
+        model = torch.nn.Sequential(make(**options))
+        before = [p.clone() for p in model.parameters()]
+        with pytest.raises(ValueError, match=f"a state dict of .*{message}"):
+            model.load_state_dict(saved, strict=strict)
+        for actual, expected in zip(model.parameters(), before):
+            assert torch.equal(actual, expected)
+
+    def test_averaged(self):
+        """As float, by recipes that average state dicts, with rounding."""
+        net, other = make(), make(periods=[1, 2, 4, 9])
+        state = net.state_dict()
+        average = {k: sum([0.1 * v] * 10) for k, v in state.items()}
+        assert (average["_extra_state"] != state["_extra_state"]).any()
+        net.load_state_dict(average)
+        with pytest.raises(ValueError, match="a state dict of periods"):
+            other.load_state_dict(average)
+
+    @pytest.mark.parametrize("prefix", ["", "0."])
+    def test_of_version_0_1(self, prefix):
+        """It has parameters alone, and is loaded with a warning."""
+        saved, net = make(), make()
+        parameters = {
+            f"{prefix}{name}": p for name, p in saved.named_parameters()
+        }
+        model = torch.nn.Sequential(net) if prefix else net
+        with pytest.warns(UserWarning, match=r"taken to be \(1, 2, 4, 8\)"):
+            model.load_state_dict(parameters)
+        assert torch.equal(net.weight_ih_l0, saved.weight_ih_l0)
+
+    def test_missing(self, recwarn):
+        """What is loaded in part may leave the layer out."""
+        linear = torch.nn.Linear(8, 2)
+        state = torch.nn.Sequential(torch.nn.Identity(), linear).state_dict()
+        model = torch.nn.Sequential(make(), torch.nn.Linear(8, 2))
+        keys = model.load_state_dict(state, strict=False)
+        assert len(keys.missing_keys) == len(list(model[0].parameters()))
+        assert not keys.unexpected_keys and not recwarn
+
+    def test_by_file(self, tmp_path):
+        """A file of weights alone holds it."""
+        net, path = make(num_layers=2, bidirectional=True), tmp_path / "net"
+        torch.save(net.state_dict(), path)
+        other = make(num_layers=2, bidirectional=True)
+        other.load_state_dict(torch.load(path, weights_only=True))
+        x = randn(2, 5, 3)
+        assert torch.equal(other(x)[0], net(x)[0])
+
+
 class TestBadInput:
     """One sentence: the argument, what was given, what was expected."""
 

@@ -8,7 +8,8 @@ from speechbrain.decoders.scorer import RNNLMScorer
 from speechbrain.lobes.models.CRDNN import CRDNN
 from speechbrain.lobes.models.RNNLM import RNNLM
 from speechbrain.nnet.containers import LengthsCapableSequential, Sequential
-from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
+from speechbrain.utils.parameter_transfer import Pretrainer
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
 
@@ -149,6 +150,35 @@ def test_checkpoint(tmp_path):
         assert torch.equal(
             p_state["momentum_buffer"], q_state["momentum_buffer"]
         )
+
+
+def test_average_and_pretrainer(tmp_path):
+    """Checkpoints can be averaged; a pretrained layer of other periods is an
+    error, though SpeechBrain does not ask for all keys."""
+    # Periods that float32 does not have are those of the average, too.
+    layer = ClockworkRNN(6, input_size=2, periods=[1, 2, 2**30 + 1])
+    checkpointer = Checkpointer(tmp_path, {"layer": layer})
+    for factor in (1, 3):
+        checkpointer.save_checkpoint()
+        with torch.no_grad():
+            layer.weight_ih_l0 *= factor
+    expected = layer.weight_ih_l0 * 2 / 3
+    checkpointer.save_checkpoint()
+    found = checkpointer.find_checkpoints()[:2]
+    average = average_checkpoints(found, "layer")
+    layer.load_state_dict(average)
+    torch.testing.assert_close(layer.weight_ih_l0, expected)
+    torch.save(average, tmp_path / "layer.ckpt")
+    for periods in (layer.periods, [1, 2, 8]):
+        other = ClockworkRNN(6, input_size=2, periods=periods)
+        pretrainer = Pretrainer(collect_in=tmp_path, loadables={"layer": other})
+        pretrainer.collect_files(default_source=str(tmp_path))
+        if periods == [1, 2, 8]:
+            with pytest.raises(ValueError, match=r"a state dict of .*1, 2, 10"):
+                pretrainer.load_collected()
+        else:
+            pretrainer.load_collected()
+            assert torch.equal(other.weight_ih_l0, layer.weight_ih_l0)
 
 
 def test_encoder_needs_torch_alone():
