@@ -294,7 +294,7 @@ class ClockworkRNN(nn.Module):
         """Raise an error for the state dict of another network."""
         own = self.get_extra_state()
         # It is a float, after an average over checkpoints.
-        if not torch.equal(state.cpu().round(), own.to(state.dtype)):
+        if not torch.equal(state.cpu().round(), own):
             raise InputError(
                 f"a state dict of {_describe(state)}: expected "
                 f"{_describe(own)}, as the layer has."
@@ -412,7 +412,8 @@ def _describe(state):
 
 def _pair(hx):
     """h and clock, or an error if hx is something else."""
-    pair = tuple(hx) if isinstance(hx, tuple | list) else ()
+    # torch.compile of PyTorch 2.7 knows no unions of types.
+    pair = tuple(hx) if isinstance(hx, (tuple, list)) else ()
     if len(pair) != 2 or any(not isinstance(t, torch.Tensor) for t in pair):
         raise InputError(
             f"hx of type {type(hx).__name__}: expected a tensor h, or the pair "

@@ -96,7 +96,8 @@ def test_ends():
 def test_compile(dynamic, warm):
     """A layer is compiled whole, and once for all batch sizes and numbers of
     steps; without `dynamic`, when PyTorch has seen that both change."""
-    net = ClockworkRNN(4, input_size=2, periods=[1, 3], bidirectional=True)
+    # No two sizes are the same at first: PyTorch takes it that they stay so.
+    net = ClockworkRNN(7, input_size=3, periods=[1, 3], bidirectional=True)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(
@@ -104,13 +105,14 @@ def test_compile(dynamic, warm):
     )
     frames = []
     for B, T in [(4, 11), (4, 13), (3, 9), (2, 30), (5, 8)]:
-        x, lengths = torch.randn(B, T, 2), torch.rand(B).clamp(min=0.1)
+        x, lengths = torch.randn(B, T, 3), torch.rand(B).clamp(min=0.1)
         padding = torch.arange(T) >= (lengths * T).round().unsqueeze(1)
         x[padding] = torch.nan
         x.requires_grad_()
+        state = net(torch.randn(B, 2, 3))[1]
         results = []
         for run in (compiled, net):
-            output, (h, clock) = run(x, lengths=lengths)
+            output, (h, clock) = run(x, state, lengths)
             (dx,) = torch.autograd.grad(output.sum() + h.sum(), x)
             results.append([output, h, clock, dx])
         torch.testing.assert_close(*results)

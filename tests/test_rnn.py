@@ -1,9 +1,14 @@
 """The layer: its contract, its invariances, and the bugs of others."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from speechbrain_cwrnn import ClockworkRNN, reference
@@ -478,6 +483,81 @@ class TestLayer:
         assert (output.float() - expected).abs().max() < 0.02
         output.float().sum().backward()
         assert net.weight_ih_l0.grad.dtype == torch.float32
+
+
+class TestOtherUses:
+    """What is done to modules, and works with this one."""
+
+    @pytest.mark.parametrize(
+        "copied",
+        [
+            copy.deepcopy,
+            lambda net: pickle.loads(pickle.dumps(net)),
+            lambda net: net.share_memory(),
+            torch.nn.DataParallel,
+            torch.no_grad(),
+            torch.inference_mode(),
+        ],
+    )
+    def test_copied_or_wrapped(self, copied):
+        """It computes the same."""
+        net, x = make(num_layers=2, bidirectional=True), randn(2, 5, 3)
+        assert torch.equal(copied(net)(x)[0], net(x)[0])
+
+    def test_pruned(self):
+        """Weights that are set to zero stay so, the others are trained."""
+        net = make()
+        prune.random_unstructured(net, "weight_hh_l0_g0", 0.5)
+        before = net.weight_hh_l0_g0.clone()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        net(randn(2, 5, 3))[0].sum().backward()
+        optimizer.step()
+        net(randn(2, 5, 3))
+        after = net.weight_hh_l0_g0
+        assert ((after == 0) == (before == 0)).all()
+        assert (after != before).any() and (before == 0).sum() == 8
+
+    def test_weight_norm(self):
+        """A parametrised layer computes with its own weights, and is saved."""
+        net, other = (weight_norm(make(), "weight_ih_l0") for _ in range(2))
+        x = randn(2, 5, 3)
+        before = net(x)[0]
+        with torch.no_grad():
+            net.parametrizations.weight_ih_l0.original0.mul_(2)
+        assert not torch.equal(net(x)[0], before)
+        other.load_state_dict(net.state_dict())
+        assert torch.equal(other(x)[0], net(x)[0])
+
+    def test_without_some_gradients(self):
+        """What needs none gets none, and the others are as before."""
+        net, x = make(), randn(2, 5, 3)
+        net(x)[0].sum().backward()
+        expected = net.bias_l0.grad.clone()
+        net.zero_grad()
+        net.weight_ih_l0.requires_grad_(False)
+        net(x)[0].sum().backward()
+        assert net.weight_ih_l0.grad is None
+        assert_close(net.bias_l0.grad, expected)
+
+    def test_made_without_memory(self):
+        """On the meta device, and given memory and values later."""
+        with torch.device("meta"):
+            net = ClockworkRNN(8, input_size=3)
+        net.to_empty(device="cpu").reset_parameters()
+        assert net(torch.ones(1, 2, 3))[0].isfinite().all()
+
+    @pytest.mark.filterwarnings("ignore::FutureWarning")
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+    def test_traced(self):
+        """With a state and lengths."""
+        net, h = make(bidirectional=True), randn(2, 2, 8)
+        traced = torch.jit.trace(net, (randn(2, 5, 3), h, torch.ones(2)))
+        x, lengths = randn(2, 5, 3), torch.tensor([0.6, 1.0])
+        output, (last, clock) = traced(x, h, lengths)
+        expected = net(x, h, lengths)
+        assert_close(output, expected[0])
+        assert_close(last, expected[1][0])
+        assert torch.equal(clock, expected[1][1])
 
 
 class TestStateDict:
