@@ -266,7 +266,7 @@ def add_rows(path, rows):
     """Add rows to a table, which need not be there."""
     new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, rows[0])
         if new:
             writer.writeheader()
         writer.writerows(rows)
