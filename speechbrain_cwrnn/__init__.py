@@ -10,6 +10,7 @@ reference : the equations of the paper as a loop, to compare with
 How the layer computes, from the bottom to the top:
 
 errors : InputError, of whoever gave something else than was expected
+transforms : which transforms of PyTorch are active
 checks : what an argument must be
 lengths : padded batches, how long each sequence is and where it ends
 clock : periods, group sizes and ticks; Groups

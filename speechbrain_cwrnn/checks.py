@@ -10,6 +10,7 @@ import operator
 import torch
 
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.transforms import is_mapped
 
 
 def check_integer(name, value, least=None):
@@ -87,7 +88,7 @@ def has_known_values(x):
         x.device.type == "cpu"
         and x.numel() > 0
         and not torch.compiler.is_compiling()
-        and not torch._C._functorch.is_batchedtensor(x)
+        and not is_mapped(x)
     )
 
 

@@ -16,13 +16,13 @@ Authors
 from typing import Optional
 
 import torch
-from torch.autograd import forward_ad
 
 from speechbrain_cwrnn.backend import choose
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project, project_backward
 from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.plain import unroll
+from speechbrain_cwrnn.transforms import is_transformed
 
 
 @torch.library.custom_op("speechbrain_cwrnn::clockwork_rnn", mutates_args=())
@@ -218,22 +218,7 @@ clockwork_rnn_backward.register_vmap(_vmap(clockwork_rnn_backward))
 def run(*args):
     """The output, by the operation or, where derivatives are wanted that it
     does not have, without it; the arguments are those of the operation."""
-    return _run_plain(*args) if _is_transformed() else clockwork_rnn_op(*args)
-
-
-def _is_transformed():
-    """Whether a derivative is formed in forward mode, or by a transform of
-    torch.func."""
-    if forward_ad._current_level >= 0:
-        return True
-    transforms = torch._C._functorch.get_interpreter_stack() or ()
-    vmap = torch._C._functorch.TransformType.Vmap
-    return any(transform.key() != vmap for transform in transforms)
-
-
-# torch.compile asks this once. (The decorator that sets this mark takes a
-# second to import.)
-_is_transformed._dynamo_marked_constant = True
+    return _run_plain(*args) if is_transformed() else clockwork_rnn_op(*args)
 
 
 def _run_plain(x, weight_ih, weight, bias, h0, clocks, *options):
