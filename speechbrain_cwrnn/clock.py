@@ -11,6 +11,7 @@ Authors
 
 from dataclasses import dataclass
 from itertools import accumulate
+from numbers import Integral
 from operator import index
 
 import torch
@@ -90,7 +91,8 @@ def resolve_periods(periods, hidden_size):
     given = periods
     if periods is None:
         periods = min(8, hidden_size)
-    if isinstance(periods, int) and not isinstance(periods, bool):
+    # Those of NumPy, too.
+    if isinstance(periods, Integral) and not isinstance(periods, bool):
         too_many = MAX_PERIOD.bit_length() + 1
         periods = [2**i for i in range(min(periods, too_many))]
     periods = check_periods(periods, given)
@@ -165,10 +167,10 @@ def resolve_group_sizes(group_sizes, hidden_size, num_groups):
         size, rest = divmod(hidden_size, num_groups)
         return tuple(size + (i < rest) for i in range(num_groups))
     try:
-        sizes = tuple(index(k) for k in group_sizes)
-    except TypeError:
+        sizes = tuple(check_integer("size", k, least=1) for k in group_sizes)
+    except (TypeError, InputError):
         sizes = ()
-    if len(sizes) != num_groups or min(sizes) < 1 or sum(sizes) != hidden_size:
+    if len(sizes) != num_groups or sum(sizes) != hidden_size:
         raise InputError(
             f"group_sizes={group_sizes!r}: expected {num_groups} positive "
             f"integers (one per period) that add up to "

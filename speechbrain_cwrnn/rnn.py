@@ -294,7 +294,10 @@ class ClockworkRNN(nn.Module):
         """Raise an error for the state dict of another network."""
         own = self.get_extra_state()
         # It is a float, after an average over checkpoints.
-        if not torch.equal(state.cpu().round(), own):
+        is_same = _is_extra_state(state) and torch.equal(
+            state.cpu().round(), own
+        )
+        if not is_same:
             raise InputError(
                 f"a state dict of {_describe(state)}: expected "
                 f"{_describe(own)}, as the layer has."
@@ -303,6 +306,8 @@ class ClockworkRNN(nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         key = f"{prefix}_extra_state"
         if key not in state_dict:
+            # It is empty where the model that was saved has no such layer;
+            # PyTorch says then what is missing.
             if state_dict:
                 warnings.warn(
                     f"A state dict that does not say its periods, as those of "
@@ -402,12 +407,22 @@ class ClockworkRNN(nn.Module):
 
 
 def _describe(state):
-    """What an extra state says, in words."""
+    """What an extra state says, in words; it may be some other module's."""
+    if not _is_extra_state(state):
+        return "something else than a ClockworkRNN"
     periods, group_sizes, (number, *_) = state.long().T.tolist()
+    # A later version may have more of them.
+    name = dict(enumerate(NONLINEARITIES)).get(number, number)
     return (
         f"periods {periods}, group_sizes {group_sizes} and nonlinearity "
-        f"{NONLINEARITIES[number]!r}"
+        f"{name!r}"
     )
+
+
+def _is_extra_state(state):
+    """Whether it has the form of a layer's, [G, 3]."""
+    is_filled = isinstance(state, torch.Tensor) and state.numel() > 0
+    return is_filled and state.shape[1:] == (3,)
 
 
 def _pair(hx):

@@ -1,5 +1,6 @@
 """Periods, group sizes and ticks."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -21,7 +22,8 @@ def test_periods():
     """A list stands for itself, a number and None for exponential series."""
     assert resolve_periods([1, 3, 7], 10) == (1, 3, 7)
     assert resolve_periods(torch.tensor([2, 4]), 10) == (2, 4)
-    assert resolve_periods(4, 10) == (1, 2, 4, 8)
+    for number in (4, np.int64(4)):
+        assert resolve_periods(number, 10) == (1, 2, 4, 8)
     assert resolve_periods(None, 100) == (1, 2, 4, 8, 16, 32, 64, 128)
     assert resolve_periods(None, 3) == (1, 2, 4)
     assert resolve_periods([1, MAX_PERIOD], 2) == (1, MAX_PERIOD)
@@ -62,7 +64,9 @@ def test_group_sizes_of_the_paper(hidden_size, sizes):
 
 
 @pytest.mark.parametrize(
-    "sizes", [[], [4, 4], [5, 4, 2], [10, 0, 0], [11, 0, -1], [5.0, 3, 2], 10]
+    "sizes",
+    [[], [4, 4], [5, 4, 2], [10, 0, 0], [11, 0, -1], [5.0, 3, 2], 10]
+    + [[True, 5, 4]],
 )
 def test_bad_group_sizes(sizes):
     """The message holds what was given and what was expected."""

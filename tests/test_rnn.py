@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from speechbrain_cwrnn import ClockworkRNN, reference
 from speechbrain_cwrnn.backend import choose
+from speechbrain_cwrnn.errors import InputError
 
 PERIODS = [1, 2, 4, 8]
 
@@ -595,6 +596,31 @@ class TestStateDict:
         net.load_state_dict(average)
         with pytest.raises(ValueError, match="a state dict of periods"):
             other.load_state_dict(average)
+
+    @pytest.mark.parametrize(
+        "state, message",
+        [
+            (None, "something else than a ClockworkRNN"),
+            (torch.tensor(3), "something else"),
+            (torch.ones(4), "something else"),
+            (torch.ones(4, 2), "something else"),
+            (torch.ones(0, 3), "something else"),
+            (torch.tensor([[1, 8, 9]]), r"periods \[1\], .* nonlinearity 9"),
+        ],
+    )
+    def test_of_another_module(self, state, message):
+        """Or of a later version: whatever it says is refused in a sentence."""
+        net = make()
+        saved = {**net.state_dict(), "_extra_state": state}
+        with pytest.raises(InputError, match=f"a state dict of {message}"):
+            net.load_state_dict(saved)
+
+    def test_of_other_layers(self, recwarn):
+        """What it lacks is PyTorch's to say."""
+        model = torch.nn.ModuleDict({"rnn": make()})
+        with pytest.raises(RuntimeError, match="Missing key.*rnn.weight_ih_l0"):
+            model.load_state_dict({"linear.weight": torch.ones(1)})
+        assert not recwarn
 
     @pytest.mark.parametrize("prefix", ["", "0."])
     def test_of_version_0_1(self, prefix):
