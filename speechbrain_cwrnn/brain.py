@@ -13,35 +13,46 @@ from tqdm import tqdm
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.run_options import check_run_options, given_options
 
-# SpeechBrain's run options: those that work as they do there,
-HONOURED = """
-    test_only debug debug_batches debug_epochs debug_persistently device
-    precision eval_precision bfloat16_mix_prec max_grad_norm noprogressbar
-    tqdm_colored_bar tqdm_barcolor profile_training profile_warmup
-    profile_steps param_file overridden_args
-""".split()
-# and those that are refused, with any value but the default, and why.
 FP16 = "its scale of the loss is one for all networks"
+# SpeechBrain's run options that must have their defaults, and why.
 REFUSED = {
-    name: reason
-    for reason, names in {
-        "the networks are trained in one process": """
-            data_parallel_backend data_parallel_count distributed_backend
-            distributed_launch find_unused_parameters""",
-        "the networks run as one computation already": """
-            jit jit_module_keys compile compile_module_keys compile_mode
-            compile_using_fullgraph compile_using_dynamic_shape_tracing""",
-        FP16: "auto_mix_prec",
-        "networks that diverge are frozen, one by one": """
-            skip_nonfinite_grads nonfinite_patience""",
-        "checkpoints are saved at the end of an epoch": """
-            ckpt_interval_minutes ckpt_interval_steps""",
-        "the YAML file says how long, and in which batches": """
-            grad_accumulation_factor optimizer_step_limit""",
-        "a bias of many networks is no vector": "remove_vector_weight_decay",
-        "SpeechBrain's recipes do not use it": "log_config",
-    }.items()
-    for name in names.split()
+    **dict.fromkeys(
+        [
+            "data_parallel_backend",
+            "data_parallel_count",
+            "distributed_backend",
+            "distributed_launch",
+            "find_unused_parameters",
+        ],
+        "the networks are trained in one process",
+    ),
+    **dict.fromkeys(
+        [
+            "jit",
+            "jit_module_keys",
+            "compile",
+            "compile_module_keys",
+            "compile_mode",
+            "compile_using_fullgraph",
+            "compile_using_dynamic_shape_tracing",
+        ],
+        "the networks run as one computation already",
+    ),
+    "auto_mix_prec": FP16,
+    **dict.fromkeys(
+        ["skip_nonfinite_grads", "nonfinite_patience"],
+        "networks that diverge are frozen, one by one",
+    ),
+    **dict.fromkeys(
+        ["ckpt_interval_minutes", "ckpt_interval_steps"],
+        "checkpoints are saved at the end of an epoch",
+    ),
+    **dict.fromkeys(
+        ["grad_accumulation_factor", "optimizer_step_limit"],
+        "the YAML file says how long, and in which batches",
+    ),
+    "remove_vector_weight_decay": "a bias of many networks is no vector",
+    "log_config": "SpeechBrain's recipes do not use it",
 }
 
 

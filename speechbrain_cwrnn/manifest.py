@@ -120,13 +120,30 @@ def describe_audio(where, wav, start, stop, sample_rate):
 
 # On Windows, with any suffix.
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# What a name is not, in short.
+PLAIN = 'not empty, at most 200 bytes, none of / \\ : * ? " < > |'
+
+
+def is_file_name(name):
+    """Whether a file can be called so everywhere, since results are copied to
+    other systems, with some letters of ours before and after.
+
+    Example
+    -------
+    >>> is_file_name("hum"), is_file_name("../hum"), is_file_name("nul")
+    (True, False, False)
+    """
+    return bool(
+        re.fullmatch(r'[^/\\:*?"<>|]+', name)
+        and name.isprintable()
+        and name.strip(" .") == name
+        and not RESERVED.fullmatch(name)
+        and len(name.encode()) <= 200
+    )
 
 
 def check_file_names(names, where):
     """Raise an error where files cannot be called by these names.
-
-    They have to be able to everywhere, since results are copied to other
-    systems, with some letters of ours before and after.
 
     Arguments
     ---------
@@ -144,18 +161,10 @@ def check_file_names(names, where):
     """
     seen = {}
     for name in names:
-        is_plain = (
-            re.fullmatch(r'[^/\\:*?"<>|]+', name)
-            and name.isprintable()
-            and name.strip(" .") == name
-            and not RESERVED.fullmatch(name)
-            and len(name.encode()) <= 200
-        )
-        if not is_plain:
+        if not is_file_name(name):
             raise InputError(
                 f"{where} {name!r}: expected a name that a file can have on "
-                f"any system, since some are called after it (not empty, at "
-                f'most 200 bytes, none of / \\ : * ? " < > |).'
+                f"any system, since some are called after it ({PLAIN})."
             )
         same = unicodedata.normalize("NFKC", name).casefold()
         if same in seen:

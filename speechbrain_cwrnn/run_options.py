@@ -16,18 +16,17 @@ from speechbrain.utils.run_opts import RunOptions
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.schema import Checked, Count, Natural, check_options
 
+Types = create_model(
+    "Types",
+    __base__=Checked,
+    **{f.name: (f.type, RunOptions()[f.name]) for f in fields(RunOptions)},
+)
 
-class Checks(
-    # The types are SpeechBrain's own,
-    create_model(
-        "Types",
-        __base__=Checked,
-        **{f.name: (f.type, RunOptions()[f.name]) for f in fields(RunOptions)},
-    )
-):
+
+class Checks(Types):
     """What run options must be."""
 
-    # and the ranges those in which they do something.
+    # The types are SpeechBrain's own; what has a range as well is given here.
     debug_batches: Count = 2
     nonfinite_patience: Natural = 3
     grad_accumulation_factor: Count = 1
@@ -105,12 +104,12 @@ use).
     device = given.get("device")
     if device is not None:
         check_device(device)
-    half = [name for name in PRECISIONS if given.get(name) == "fp16"]
+    half = [f"{n}=fp16" for n in PRECISIONS if given.get(n) == "fp16"]
     if given.get("auto_mix_prec"):
-        half.append("precision")
+        half.append("auto_mix_prec=True")
     if half and torch.device(device or infer_device()).type == "cpu":
         raise InputError(
-            f"{half[0]}=fp16: expected fp32 or bf16 on a CPU (SpeechBrain has "
+            f"{half[0]}: expected fp32 or bf16 on a CPU (SpeechBrain has "
             f"no fp16 there)."
         )
     intervals = ("ckpt_interval_minutes", "ckpt_interval_steps")

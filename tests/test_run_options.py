@@ -46,7 +46,7 @@ def test_defaults():
         ),
         ({"precision": "fp16"}, "precision=fp16: expected fp32 or bf16 on a C"),
         ({"eval_precision": "fp16"}, "eval_precision=fp16: expected fp32 or"),
-        ({"auto_mix_prec": True}, "precision=fp16: expected fp32 or bf16"),
+        ({"auto_mix_prec": True}, "auto_mix_prec=True: expected fp32 or bf16"),
     ],
 )
 def test_refused(options, message):

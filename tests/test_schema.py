@@ -45,7 +45,11 @@ def check(kind, value):
         (Share, [0, 1], [-0.1, 1.1, "x"]),
         (Momentum, [0.9], [0, 1]),
         (Flag, [True, False], [1, 0, "yes", None]),
-        (Name, ["a", "LSTM-2.b c"], ["", "a/b", "..", "{a}", "a\n", 3]),
+        (
+            Name,
+            ["a", "LSTM-2.b c", "{a}"],
+            ["", "a/b", "..", "a.", "a ", "nul", "a\n", 3],
+        ),
         (Counts, [(1,), [1, 2]], ["(8", (1, "2"), (1, True), (0,), 8]),
         (Sizes, [{100: 11}], [{}, {100: "x"}, {"x": 1}, {100: 0}, [1]]),
         (OptionalFile, [None, "a"], ["", 3, ["a"]]),
@@ -104,6 +108,10 @@ def test_places(tmp_path, monkeypatch):
     for path in ("file/new", "loop/new", ".", ""):
         with pytest.raises(InputError, match="^key=.*: expected a file that"):
             check(NewFile, path)
+    # A drive that is not there, as Windows has them.
+    with monkeypatch.context() as patch, pytest.raises(InputError):
+        patch.setattr("os.path.lexists", lambda path: False)
+        check(Folder, "Z:/new")
     # Root may write anywhere.
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(InputError, match="^key=new: expected a folder"):
