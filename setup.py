@@ -43,7 +43,7 @@ setup(
         "hyperpyyaml>=1.2.3",
         "sentencepiece",
         "soundfile>=0.12.1",
-        "filelock>=4.0.0",
+        "filelock>=3.30.0",
         "numpy>=1.26.4",
         "numba>=0.58.1",
         "pydantic>=2.0.3",

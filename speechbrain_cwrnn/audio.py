@@ -73,7 +73,12 @@ class Recording(soundfile.SoundFile):
         )
 
     def seekable(self):
-        """Whether soundfile may look for positions, as after each block."""
+        """Whether soundfile may look for positions.
+
+        Its `_cdata_io`, which reads each block, asks this, and then seeks where
+        it is already; its `_check_frames` asks whether to trust the number of
+        frames.
+        """
         return self.is_exact
 
     def blocks(self, start, stop=None):

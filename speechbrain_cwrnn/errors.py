@@ -8,9 +8,11 @@ Authors
 class InputError(ValueError):
     """What was given is not what is expected, and both are said.
 
-    All that this package checks, it says with this error, in one sentence,
-    before it computes or writes anything. So whatever else is raised is a
-    fault of the package, and deserves its traceback.
+    All that this package checks, it says with this error, in one sentence.
+    That is before anything is computed or written, wherever it can be known
+    then: audio is also checked where it is read, in training. Whatever else is
+    raised, but for a StoppedError, is a fault of the package, and deserves its
+    traceback.
 
     Example
     -------

@@ -1,6 +1,7 @@
 """Checkpoints are whole or not there, whatever happens to a run."""
 
 import errno
+import hashlib
 import logging
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from speechbrain_cwrnn.checkpoints import (
     SUMS,
     RandomState,
     WholeCheckpointer,
+    _digest,
     keep_epochs,
 )
 from speechbrain_cwrnn.errors import InputError
@@ -63,6 +65,12 @@ def damage(path, how):
         path.write_bytes(content[: len(content) // 2])
     else:
         path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+
+def test_digest(tmp_path):
+    """As of the file in one piece."""
+    (tmp_path / "file").write_bytes(content := bytes(2**20) + b"end")
+    assert _digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(

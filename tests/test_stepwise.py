@@ -187,9 +187,9 @@ def test_in_data_loader_workers(monkeypatch):
         assert torch.equal(h, expected)
 
 
-def test_compiling_is_said(caplog):
+def test_compiling_is_said(caplog, monkeypatch):
     """Once, and only what is ours."""
-    cpu._say_once.cache_clear()
+    monkeypatch.setattr(cpu.notice, "is_said", False)
     caplog.set_level("INFO")
     for module in ("theirs", cpu.kernels.__name__, cpu.kernels.__name__):
         function = SimpleNamespace(__module__=module)

@@ -161,15 +161,21 @@ class _Notice(event.Listener):
     """Says why nothing happens for a while, where numba's cache does not have
     the loops yet."""
 
+    def __init__(self):
+        self.is_said = False
+
     def on_start(self, event):
         """Something is compiled, maybe of someone else's."""
         module = event.data["dispatcher"].py_func.__module__
-        if module == kernels.__name__:
-            _say_once("Compiling for this CPU, which takes some seconds, once.")
+        if module == kernels.__name__ and not self.is_said:
+            self.is_said = True
+            logger.info(
+                "Compiling for this CPU, which takes some seconds, once."
+            )
 
     def on_end(self, event):
         """Nothing is said."""
 
 
-_say_once = lru_cache(logger.info)
-event.register("numba:compile", _Notice())
+notice = _Notice()
+event.register("numba:compile", notice)
