@@ -145,10 +145,21 @@ def read_results(folder):
             f"{folder}: expected the output folder of a run that is complete, "
             f"and there is no {RESULTS}."
         )
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: expected CSV, in UTF-8 ({error})."
+        ) from error
     if not rows or not rows[0].keys() >= set(COLUMNS):
         raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}.")
+    for row in rows:
+        if None in row.values() or not row["size"].isdecimal():
+            raise InputError(
+                f"{path}, size={row['size']}: expected an integer, and as many "
+                f"cells as columns in each row."
+            )
     return rows
 
 
@@ -297,7 +308,7 @@ def report_program(print_runs, draw=None):
         print_runs(args.folders)
         if draw is not None and args.plot:
             draw(args.plot, args.folders)
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(f"Error: {error}")
 
 

@@ -132,6 +132,8 @@ class TestProgram:
                 done.append(("show", folders))
 
             def plot(path, folders):
+                if path == "none/a.png":
+                    raise FileNotFoundError(path)
                 done.append((path, folders))
 
             monkeypatch.setattr("sys.argv", ["report.py", *arguments])
@@ -150,9 +152,30 @@ class TestProgram:
         """One sentence, and no traceback."""
         with pytest.raises(SystemExit, match="^Error: none: expected a run.$"):
             run("none")
+        with pytest.raises(SystemExit, match="^Error: none/a.png$"):
+            run("a", "--plot", "none/a.png")
         for arguments in ((), ("a", "--plot", "p.png")):
             with pytest.raises(SystemExit):
                 run(*arguments, draw=False)
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        (b"lstm,x,1,TIMIT,0\n", "size=x: expected an integer"),
+        (b"lstm,500\n", "size=500: .* as many cells as columns"),
+        (b"\xff\n", "expected CSV, in UTF-8"),
+    ],
+)
+def test_damaged(tmp_path, rows, message):
+    """Rows that someone has edited, and bytes that are no text."""
+    header = b"\xef\xbb\xbfmodel,size,seed,corpus,version\n"
+    path = tmp_path / "results.csv"
+    path.write_bytes(header + b"lstm,500,1,TIMIT,0\n")
+    assert read_results(tmp_path)[0]["model"] == "lstm"
+    path.write_bytes(header + rows)
+    with pytest.raises(ValueError, match=f"^{path}.*{message}"):
+        read_results(tmp_path)
 
 
 @pytest.mark.filterwarnings("error")
