@@ -79,14 +79,8 @@ def load_hparams(hparams_file, overrides, options):
     >>> load_hparams(path, "size: 4", Few)
     {'size': 4, 'double': 8}
     """
-    try:
-        text = Path(hparams_file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{hparams_file}: expected a YAML file ({error})."
-        ) from error
-    tree = _read_mapping(text, hparams_file)
-    given = _read_mapping(overrides or "{}", f"options {overrides!r}")
+    tree = read_mapping(hparams_file)
+    given = _read_mapping(overrides or "{}", "options")
     for key, value in given.items():
         if key not in tree:
             known = [*map(str, tree), *(f.name for f in fields(RunOptions))]
@@ -107,7 +101,7 @@ def load_hparams(hparams_file, overrides, options):
                 f"{hparams_file}: expected references that lead somewhere "
                 f"({error})."
             ) from error
-    with _yaml(hparams_file):
+    with _yaml(hparams_file, resolved):
         values = read_calls(resolved)
     check_options(options, values)
     with open(hparams_file, encoding="utf-8") as file:
@@ -125,24 +119,48 @@ def _check_same_kind(key, value, before):
         )
 
 
+def read_mapping(path):
+    """Keys and values of a YAML file, with their tags.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+
+    Returns
+    -------
+    dict
+        As ruamel.yaml has it.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a YAML file ({error}).") from error
+    return _read_mapping(text, path)
+
+
 def _read_mapping(text, what):
     """Keys and values in YAML, with their tags."""
-    with _yaml(what):
+    with _yaml(what, text):
         tree = ruamel.yaml.YAML().load(text)
     if not isinstance(tree, dict):
-        raise InputError(f"{what}: expected keys with values, in YAML.")
+        raise InputError(
+            f"{what}: expected keys with values, in YAML, got {text[:40]!r}."
+        )
     return tree
 
 
 @contextmanager
-def _yaml(what):
+def _yaml(what, text):
     """Faults in what is read as YAML are the user's."""
     try:
         yield
     except ruamel.yaml.error.MarkedYAMLError as error:
+        number = error.problem_mark.line
+        line = text.splitlines()[number:][:1]
         raise InputError(
-            f"{what}: expected YAML ({error.problem}, line "
-            f"{error.problem_mark.line + 1})."
+            f"{what}: expected YAML ({error.problem}, line {number + 1}"
+            f"{''.join(f': {line!r}' for line in line)})."
         ) from error
     except ruamel.yaml.error.YAMLError as error:
         problem = " ".join(str(error).split())

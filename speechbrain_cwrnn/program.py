@@ -4,10 +4,12 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import io
 import logging
 import re
 import sys
 from collections import Counter
+from contextlib import redirect_stderr
 from dataclasses import fields, replace
 
 import speechbrain as sb
@@ -88,7 +90,16 @@ def parse_arguments(arguments):
         else:
             quoted.append(option := name)
     check_names(a[2:].split("=")[0] for a in quoted if a.startswith("--"))
-    hparams_file, run_opts, overrides = sb.parse_arguments(quoted)
+    with redirect_stderr(io.StringIO()) as shown:
+        try:
+            hparams_file, run_opts, overrides = sb.parse_arguments(quoted)
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+            # The usage stands before it. Upstream, argparse would have to be
+            # told exit_on_error=False.
+            _, _, error = shown.getvalue().rpartition("error: ")
+            raise InputError(f"{error.strip()}.") from stop
     # SpeechBrain leaves it text, since its default, None, has no other type.
     limit = run_opts.optimizer_step_limit
     if limit is not None and limit.isdecimal():

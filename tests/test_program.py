@@ -3,24 +3,12 @@
 import logging
 
 import pytest
-from helpers import recipe_modules
 from torch._utils import ExceptionWrapper
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
-from speechbrain_cwrnn.program import (
-    CHATTY,
-    PATH_OPTION,
-    parse_arguments,
-    run_program,
-)
-from speechbrain_cwrnn.schema import (
-    Checked,
-    FileName,
-    Folder,
-    NewFile,
-    OptionalFile,
-)
+from speechbrain_cwrnn.program import CHATTY, parse_arguments, run_program
+from speechbrain_cwrnn.schema import Checked
 
 
 def run(monkeypatch, main):
@@ -95,31 +83,6 @@ def test_paths_as_they_stand(tmp_path, path, with_equals):
     )
 
 
-@pytest.mark.parametrize(
-    "recipe, name",
-    [
-        ("AudioGen", "AudioGenOptions"),
-        ("TIMIT/WordClassification", "WordOptions"),
-        ("TIMIT/ASR/CTC", "CTCOptions"),
-    ],
-)
-def test_paths_are_known(recipe, name):
-    """Each option of a recipe that is a path is taken as it stands."""
-    with recipe_modules(recipe, "options") as modules:
-        options = getattr(modules.options, name)
-    kinds = (FileName, OptionalFile, Folder, NewFile)
-    # What each says is its first annotation.
-    texts = [kind.__metadata__[0].description for kind in kinds]
-    paths = [
-        key
-        for key, field in options.model_fields.items()
-        if field.description in texts
-    ]
-    assert {"output_folder", "train_annotation", "train_log"} < set(paths)
-    for key in paths:
-        assert PATH_OPTION.fullmatch(f"--{key}"), key
-
-
 def test_other_options_are_yaml(tmp_path):
     """As everywhere in SpeechBrain, and none as a path, too."""
     options = ["--rnn_class", "!name:collections.Counter", "--audio", "null"]
@@ -150,6 +113,24 @@ def test_no_option_is_ignored(options, message):
     """As argparse, and SpeechBrain, would."""
     with pytest.raises(InputError, match=f"^{message}\\.$"):
         parse_arguments(["train.yaml", *options])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--precision", "fp8"], "argument --precision: invalid choice: 'fp8'"),
+        (["--device"], "argument --device: expected one argument"),
+        (["--max_grad_norm", "x"], "argument --max_grad_norm: invalid float"),
+    ],
+)
+def test_refused_by_speechbrain(options, message, capsys):
+    """Without the usage, which is a screen long."""
+    with pytest.raises(InputError, match=f"^{message}.*\\.$"):
+        parse_arguments(["train.yaml", *options])
+    assert not capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    assert "--device" in capsys.readouterr().out
 
 
 def test_step_limit():
