@@ -10,7 +10,42 @@ from pathlib import Path
 import ruamel.yaml
 from hyperpyyaml import resolve_references
 
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.hparams import read_mapping
 from speechbrain_cwrnn.report import whole_file
+
+
+def check_inference(path, hparams):
+    """Raise an error for what is no file for inference with these options.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        YAML file for inference.
+    hparams : dict
+        What was loaded for the training.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "inference.yaml"
+    >>> _ = path.write_text("pretrainer: 1\\nlr: !PLACEHOLDER")
+    >>> check_inference(path, {"seed": 1})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: .../inference.yaml: expected no lr ...
+    """
+    tree = read_mapping(path)
+    if "pretrainer" not in tree:
+        raise InputError(f"{path}: expected the key pretrainer.")
+    for key, value in tree.items():
+        if _is_placeholder(value) and key not in hparams:
+            raise InputError(
+                f"{path}: expected no {key} to be filled in, which is not "
+                f"among the options of the training."
+            )
+
+
+def _is_placeholder(value):
+    return "!PLACEHOLDER" in str(getattr(value, "tag", ""))
 
 
 def save_pretrained(
@@ -65,7 +100,7 @@ def save_pretrained(
         trained = yaml.load(resolve_references(file, overrides))
     tree = yaml.load(Path(inference_file).read_text(encoding="utf-8"))
     for key, value in tree.items():
-        if "!PLACEHOLDER" in str(getattr(value, "tag", "")):
+        if _is_placeholder(value):
             # A copy, since what is shared is written as an alias otherwise.
             tree[key] = copy.deepcopy({**trained, **(values or {})}[key])
     folder = Path(folder)

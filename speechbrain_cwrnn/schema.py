@@ -13,10 +13,12 @@ import os
 import pydoc
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import ruamel.yaml
+import torch
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,9 +29,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.train_logger import TrainLogger
 
+from speechbrain_cwrnn.checkpoints import WholeCheckpointer
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.manifest import PLAIN, is_file_name
+from speechbrain_cwrnn.report import RESULTS
 
 
 @dataclass(frozen=True)
@@ -109,17 +114,37 @@ def _integer(low, high):
 def _is_room(path):
     """Whether a folder is there, or can be made, and written to."""
     path = Path(path).absolute()
-    for place in (path, *path.parents):
-        # Also a link that leads nowhere is in the way.
-        if os.path.lexists(place):
-            return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-    # A drive that is not there.
-    return False
+    # Also a link that leads nowhere is in the way.
+    while not os.path.lexists(path):
+        path = path.parent
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
 def _is_writable(path):
     """Whether a file can be written, which need not be there."""
     return _is_room(Path(path).parent) and not os.path.isdir(path)
+
+
+def _is_log(path):
+    """Whether a file can be written, in which there is nothing but what
+    SpeechBrain logs of a training."""
+    path = Path(path)
+    is_new = not path.is_file()
+    log = rb"(epoch[^\n]*\n)*(epoch[^\n]*)?"
+    return _is_writable(path) and (
+        is_new or re.fullmatch(log, path.read_bytes())
+    )
+
+
+def makes(kind):
+    """A `Call` of a class of some kind, or of a function."""
+
+    def is_one(call):
+        thing = pydoc.locate(call.name)
+        return not inspect.isclass(thing) or issubclass(thing, kind)
+
+    text = f"a {kind.__module__}.{kind.__name__}, after !new: or !name:"
+    return Annotated[InstanceOf[Call], fits(is_one), Field(description=text)]
 
 
 Count = _integer(1, 2**31 - 1)
@@ -149,8 +174,10 @@ Sizes = Annotated[
 ]
 Name = Annotated[
     str,
-    Field(description=f"a name that a file can have on any system ({PLAIN})"),
-    fits(is_file_name),
+    Field(
+        pattern=r"^\w[\w.+ -]*$",
+        description="a name of letters, digits, spaces and _ . + -",
+    ),
 ]
 Text = Annotated[str, Field(min_length=1, description="text")]
 FileName = Annotated[
@@ -172,6 +199,15 @@ NewFile = Annotated[
     str,
     Field(min_length=1, description="a file that can be written"),
     fits(_is_writable),
+]
+Log = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="a file that can be written, and has nothing but a log of "
+        "epochs in it",
+    ),
+    fits(_is_log),
 ]
 Made = Annotated[
     InstanceOf[Call],
@@ -209,15 +245,30 @@ class Options(Checked):
     output_folder: Folder
     save_folder: Folder
     train_annotation: FileName
-    train_log: NewFile
+    train_log: Log
     number_of_epochs: Count = None
     lr: Positive = None
     rnn_class: Made = None
     model: Made
-    opt_class: Made
-    epoch_counter: Made
-    checkpointer: Made
-    train_logger: Made
+    opt_class: makes(torch.optim.Optimizer)
+    epoch_counter: makes(EpochCounter)
+    checkpointer: makes(WholeCheckpointer)
+    train_logger: makes(TrainLogger)
+
+    @model_validator(mode="after")
+    def check_optimizer(self):
+        """It is made after the folder, of arguments that PyTorch checks."""
+        make, call = pydoc.locate(self.opt_class.name), self.opt_class
+        if inspect.isclass(make):
+            parameters = [torch.zeros(1, requires_grad=True)]
+            try:
+                partial(make, *call.args, **call.kwargs)(parameters)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"opt_class={call}: expected the arguments of "
+                    f"{make.__name__} ({error})."
+                ) from error
+        return self
 
     @model_validator(mode="after")
     def check_folder(self):
@@ -231,9 +282,27 @@ class Options(Checked):
         return self
 
     @model_validator(mode="after")
-    def check_manifests(self):
-        """No split is that of another."""
-        names = [n for n in type(self).model_fields if n.endswith("annotation")]
+    def check_output(self):
+        """What is written late, after the training, can be."""
+        folder = Path(self.output_folder)
+        for name in (RESULTS, "hyperparams.yaml", "log.txt", "env.log"):
+            if not _is_writable(folder / name):
+                raise InputError(
+                    f"{folder / name} is a folder: expected a file, or another "
+                    f"--output_folder."
+                )
+        if not _is_room(folder / "pretrained"):
+            raise InputError(
+                f"{folder / 'pretrained'}: expected a folder that can be "
+                f"written, or another --output_folder."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_files(self):
+        """None is another, nor the manifest of another split."""
+        ends = ("_annotation", "_log", "error_file")
+        names = [n for n in type(self).model_fields if n.endswith(ends)]
         paths = [Path(getattr(self, name)).resolve() for name in names]
         for name, path in zip(names, paths):
             if paths.count(path) > 1:

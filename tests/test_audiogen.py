@@ -682,10 +682,14 @@ class TestBadInput:
             (["--backend", "triton"], "backend='triton': expected"),
             (["--lr", "nan"], "lr=nan: expected a positive number"),
             (["--lr", "1e400"], "lr=inf: expected a positive number"),
-            (["--excerpt_seconds", -1], "excerpt_seconds=-1: expected a posit"),
+            (["--excerpt_seconds", -1], "excerpt_seconds=-1: expected a numbe"),
+            (
+                ["--offset", "1e308"],
+                "offset=1e[+]308: expected a number of sec",
+            ),
             (["--checkpoint_interval", 0], "checkpoint_interval=0: expected"),
             (["--number_of_epochs", -1], "number_of_epochs=-1: expected an in"),
-            (["--model_name", "a/b"], "model_name=a/b: expected a name that"),
+            (["--model_name", "a/b"], "model_name=a/b: expected a name of"),
             (["--train_log", "/dev"], "train_log=/dev: expected a file that"),
             (["--output_folder", RECIPE], "output_folder=.*: expected another"),
             (
@@ -693,7 +697,24 @@ class TestBadInput:
                 "rnn_class=!name:x.Y: expected a",
             ),
             (["--rnn_class", "{a: 1}"], "rnn_class=!name:spe.* argument 'a'"),
-            (["--epoch_counter", "null"], "epoch_counter=None: expected a cla"),
+            (["--epoch_counter", "null"], "epoch_counter=None: expected a sp"),
+            (
+                ["--epoch_counter", "!new:collections.Counter"],
+                "epoch_counter=!new:collections.Counter: expected a speech",
+            ),
+            (
+                ["--train_logger", "!new:collections.Counter"],
+                "train_logger=!new:collections.Counter: expected a speech",
+            ),
+            (
+                ["--opt_class", "!name:torch.nn.Identity"],
+                "opt_class=!name:torch.nn.Identity: expected a torch.optim.",
+            ),
+            (
+                ["--opt_class", "{weight_decay: -1}"],
+                "opt_class=!name:torch.optim.SGD: expected the arguments of S",
+            ),
+            (["--opt_class", "{momentum: 0}"], "opt_class=.* .Nesterov moment"),
             (["--device", "nope"], "device=nope: expected one that"),
         ],
     )
@@ -703,6 +724,28 @@ class TestBadInput:
         with pytest.raises(ValueError, match=f"^{message}"):
             run(recipe, "cwrnn.yaml", *options)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        "name, is_folder, message",
+        [
+            ("results.csv", True, "results.csv is a folder: expected a file"),
+            ("hyperparams.yaml", True, "hyperparams.yaml is a folder: exp"),
+            ("log.txt", True, "log.txt is a folder: expected a file"),
+            ("pretrained", False, "pretrained: expected a folder"),
+            ("save/manifest.json", True, "manifest.json describes other tar"),
+            ("train_log.txt", False, "train_log=.*: .* nothing but a log of"),
+        ],
+    )
+    def test_in_the_way(self, recipe, tmp_path, name, is_folder, message):
+        """What is where something is to be written, which is kept."""
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if is_folder else path.write_text("a user's\n")
+        before = list(tmp_path.rglob("*"))
+        with pytest.raises(ValueError, match=message):
+            run(recipe, "cwrnn.yaml", "--output_folder", tmp_path)
+
+        assert list(tmp_path.rglob("*")) == before
 
     def test_run_options(self, recipe, tmp_path):
         """Those of SpeechBrain, before anything is written."""

@@ -298,7 +298,8 @@ def test_two_processes(few, tmp_path):
         assert torch.allclose(value, weights[1][name], atol=1e-4), name
 
 
-def test_lengths(recipe):
+@pytest.mark.parametrize("hop", [10, 10.3])
+def test_lengths(recipe, hop):
     """They are of as many frames as a signal has by itself."""
     from speechbrain.dataio.batch import PaddedBatch
     from speechbrain.lobes.features import Fbank
@@ -309,15 +310,15 @@ def test_lengths(recipe):
         modules={"normalize": normalize, "model": torch.nn.Identity()},
         hparams={
             "wav_augment": None,
-            "compute_features": Fbank(),
-            "hop_length": 10,
+            "compute_features": Fbank(hop_length=hop),
+            "hop_length": hop,
             "sample_rate": 16000,
         },
     )
     signals = [torch.rand(samples) for samples in (16000, 170, 8081)]
     batch = PaddedBatch([{"sig": signal} for signal in signals])
     feats, lengths = brain.compute_forward(batch, recipe.train.sb.Stage.TEST)
-    alone = [Fbank()(signal[None]).shape[1] for signal in signals]
+    alone = [Fbank(hop_length=hop)(signal[None]).shape[1] for signal in signals]
     assert (lengths * feats.shape[1]).round().tolist() == alone
 
 
@@ -456,6 +457,46 @@ class TestOwnData:
         with pytest.raises(ValueError, match=f"^{path}, {message}"):
             run_own({"phn": "sil"}, entry)
         assert not (tmp_path / "out" / "train_log.txt").exists()
+
+
+def test_more_units_than_frames(recipe, caplog):
+    """SpeechBrain's loss is zero then, and it is said of which."""
+    hparams = {"hop_length": 10, "sample_rate": 16000, "target": "phn"}
+    hparams |= {f"{split}_annotation": split for split in recipe.train.SPLITS}
+    hparams |= {"output_neurons": 40, "time_pooling": True}
+    texts = {"a": "sil aa", "b": "aa b aa", "c": "aa aa", "d": "b b"}
+    # Five frames, of which pooling leaves two.
+    entries = {
+        name: {"phn": text, "start": 100, "stop": 800}
+        for name, text in texts.items()
+    }
+    check = partial(recipe.train.check_text, hparams, PhonemeTokenizer(39))
+    check([entries, {}, {}])
+    (line,) = caplog.messages
+    assert line.startswith("Utterances with more units than frames: 3, of ")
+    assert line.endswith("(the first: train, entry b, phn: 3 for 2 frames).")
+    caplog.clear()
+    hparams["time_pooling"] = False
+    check([entries, {}, {}])
+    assert not caplog.messages
+
+
+def test_damaged_tokenizer(recipe, tmp_path):
+    """It is not the number of pieces that is wrong."""
+    (tmp_path / "25_unigram.model").write_text("damaged")
+    hparams = {"tokenizer_folder": tmp_path, "output_neurons": 25}
+
+    def tokenizer():
+        raise RuntimeError("could not parse ModelProto")
+
+    hparams["tokenizer"] = tokenizer
+    with pytest.raises(
+        ValueError, match=f"^tokenizer_folder={tmp_path}: .*par"
+    ):
+        recipe.train.make_tokenizer(hparams)
+    hparams["output_neurons"] = 30
+    with pytest.raises(ValueError, match="^output_neurons=30: expected a numb"):
+        recipe.train.make_tokenizer(hparams)
 
 
 def test_without_augmentation(recipe, few, tmp_path):
@@ -654,13 +695,63 @@ class TestBadInput:
                 {"inference_file": "a"},
                 "inference_file=a: expected a",
             ),
+            (
+                "cwrnn",
+                {"inference_file": "../README.md"},
+                "README.md: expected YAML",
+            ),
+            (
+                "cwrnn",
+                {"inference_file": "lstm.yaml"},
+                "lstm.yaml: expected the key pretrainer",
+            ),
+            (
+                "cwrnn",
+                {"error_file": "a", "train_log": "a"},
+                "train_log=a: expected different files",
+            ),
             ("cwrnn", {"n_fft": 399}, "n_fft=399: expected 400 at least"),
             ("cwrnn", {"hop_length": 0.06}, "hop_length=0.06: expected a samp"),
             ("cwrnn", {"cnn_channels": "[8]"}, "cnn_channels=.8.*: expected a"),
             ("cwrnn", {"cnn_kernelsize": "(2, 3)"}, "cnn_kernelsize.0.=2: exp"),
             ("cwrnn", {"cnn_blocks": 3}, "cnn_blocks=3: expected 0, 1 or 2"),
             ("cwrnn", {"rnn_neurons": 3}, "hidden_size=3: expected at least"),
-            ("cwrnn", {"dataloader_opts": "{a: 1}"}, "dataloader_opts.a.: exp"),
+            ("cwrnn", {"dataloader_opts": "{a: 1}"}, "dataloader_opts: .* 'a'"),
+            (
+                "cwrnn",
+                {"dataloader_opts": "{prefetch_factor: 2}"},
+                "dataloader_opts: expected arguments .*num_workers > 0",
+            ),
+            (
+                "cwrnn",
+                {"dataloader_opts": "{dataset: a}"},
+                "dataloader_opts: expected arguments .*'dataset'",
+            ),
+            (
+                "cwrnn",
+                {"compute_features": "{win_length: 0}"},
+                "win_length=0: expected a sample at least",
+            ),
+            (
+                "cwrnn",
+                {"compute_features": "{win_length: x}"},
+                "win_length=x: expected a sample at least",
+            ),
+            (
+                "cwrnn",
+                {"n_mels": 3},
+                "n_mels=3: expected 4 at least, for",
+            ),
+            (
+                "cwrnn",
+                {"cnn_kernelsize": "(99, 99)"},
+                "n_mels=40: expected 100 at least",
+            ),
+            (
+                "cwrnn",
+                {"error_stats": "!name:collections.Counter"},
+                "error_stats=!name:collections.Counter: expected a speechbrain",
+            ),
             (
                 "cwrnn",
                 {"dataloader_opts": "{batch_size: x}"},

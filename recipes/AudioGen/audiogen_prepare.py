@@ -118,7 +118,7 @@ def read_json(path):
     """What a JSON file has in it, or None."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError):
         return None
 
 

@@ -4,13 +4,20 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from typing import Annotated
+
+from pydantic import Field
+
 from speechbrain_cwrnn.schema import (
     Count,
     NotNegative,
     OptionalFile,
-    Positive,
     SizedOptions,
 )
+
+Seconds = Annotated[
+    float, Field(ge=0, le=1e6, description="a number of seconds, up to 1e6")
+]
 
 
 class AudioGenOptions(SizedOptions):
@@ -19,8 +26,8 @@ class AudioGenOptions(SizedOptions):
     audio: OptionalFile
     targets: OptionalFile
     num_excerpts: Count
-    excerpt_seconds: Positive
-    offset: NotNegative
+    excerpt_seconds: Seconds
+    offset: Seconds
     csv_sample_rate: Count
     checkpoint_interval: Count
     diverged_mse: NotNegative

@@ -4,11 +4,11 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import inspect
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
+from speechbrain.utils.metric_stats import MetricStats
 from torch.utils.data import DataLoader
 
 from speechbrain_cwrnn.errors import InputError
@@ -32,6 +32,7 @@ from speechbrain_cwrnn.schema import (
     Share,
     Text,
     fits,
+    makes,
 )
 
 PHONEMES = "speechbrain_cwrnn.phonemes.PhonemeTokenizer"
@@ -50,15 +51,15 @@ class LoaderOptions(Checked):
     num_workers: Natural = None
 
     @model_validator(mode="after")
-    def check_names(self):
+    def check_arguments(self):
         """It is made after the data are prepared."""
-        known = inspect.signature(DataLoader).parameters
-        for name in self.model_extra:
-            if name not in known:
-                raise InputError(
-                    f"dataloader_opts[{name}]: expected an argument of "
-                    f"PyTorch's DataLoader."
-                )
+        try:
+            DataLoader([0], **self.model_dump(exclude_unset=True))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"dataloader_opts: expected arguments that PyTorch's "
+                f"DataLoader takes ({error})."
+            ) from error
         return self
 
 
@@ -115,7 +116,7 @@ class CTCOptions(Options):
     lr_annealing: Made
     modules: Modules
     compute_cost: Made
-    error_stats: Made
+    error_stats: makes(MetricStats)
 
     @model_validator(mode="after")
     def check_units(self):
@@ -149,6 +150,12 @@ class CTCOptions(Options):
                 f"in ms, at sample_rate={self.sample_rate}."
             )
         win_length = self.compute_features.kwargs.get("win_length", 25)
+        is_number = type(win_length) in (int, float)
+        if not is_number or win_length * self.sample_rate < 1000:
+            raise InputError(
+                f"win_length={win_length}: expected a sample at least, in ms, "
+                f"at sample_rate={self.sample_rate}."
+            )
         samples = round(win_length * self.sample_rate / 1000)
         if self.n_fft is not None and self.n_fft < samples:
             raise InputError(
@@ -159,11 +166,20 @@ class CTCOptions(Options):
 
     @model_validator(mode="after")
     def check_blocks(self):
-        """Each block of convolutions has its number of channels."""
+        """Each block of convolutions has its number of channels, and bands to
+        pad with, of which the block before leaves half."""
         channels, blocks = self.cnn_channels, self.cnn_blocks
         if channels and blocks and len(channels) < blocks:
             raise InputError(
                 f"cnn_channels={channels}: expected a number for each of "
                 f"cnn_blocks={blocks}."
             )
+        if self.n_mels and blocks and self.cnn_kernelsize:
+            least = (self.cnn_kernelsize[1] // 2 + 1) * 2 ** (blocks - 1)
+            if self.n_mels < least:
+                raise InputError(
+                    f"n_mels={self.n_mels}: expected {least} at least, for "
+                    f"cnn_kernelsize={self.cnn_kernelsize} in "
+                    f"cnn_blocks={blocks}."
+                )
         return self

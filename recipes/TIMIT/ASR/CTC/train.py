@@ -16,13 +16,15 @@ Authors
 """
 
 import gc
+import logging
 import shutil
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import speechbrain as sb
 import torch
-from options import CTCOptions
+from options import FOLDER, CTCOptions
 from report import print_runs
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.utils.distributed import if_main_process, run_on_main
@@ -44,10 +46,12 @@ from speechbrain_cwrnn.manifest import (
     read_manifest,
     without_places,
 )
-from speechbrain_cwrnn.pretrained import save_pretrained
+from speechbrain_cwrnn.pretrained import check_inference, save_pretrained
 from speechbrain_cwrnn.program import run_program
 from speechbrain_cwrnn.report import whole_file, write_results
 from speechbrain_cwrnn.run_options import check_run_options
+
+logger = logging.getLogger(__name__)
 
 # SpeechBrain's run options that must have their defaults, and why.
 REFUSED = {
@@ -91,7 +95,7 @@ class ASRBrain(sb.Brain):
             wavs, wav_lens = augment(wavs, wav_lens)
         feats = self.hparams.compute_features(wavs)
         # Lengths of whole frames, that no rounding makes depend on the batch.
-        hop = self.hparams.hop_length * self.hparams.sample_rate // 1000
+        hop = count_samples(self.hparams.hop_length, self.hparams.sample_rate)
         frames = (wav_lens * wavs.shape[1]).round() // hop + 1
         lengths = frames / feats.shape[1]
         feats = self.modules.normalize(feats, lengths)
@@ -195,6 +199,11 @@ class ASRBrain(sb.Brain):
                         self.error_metrics.write_stats(file)
 
 
+def count_samples(milliseconds, sample_rate):
+    """As SpeechBrain does for the frames of its features."""
+    return round(sample_rate / 1000 * milliseconds)
+
+
 def mean_over_processes(value):
     """The mean of a number that each process has."""
     if not torch.distributed.is_initialized():
@@ -243,11 +252,18 @@ def prepare(hparams, in_use):
 
 def make_tokenizer(hparams):
     """The tokenizer, which is learnt first where it is one of words."""
+    folder, number = hparams["tokenizer_folder"], hparams["output_neurons"]
+    is_learnt = any(Path(folder).glob(f"{number}_*.model"))
     try:
         tokenizer = hparams["tokenizer"]()
     except RuntimeError as error:
+        if is_learnt:
+            raise InputError(
+                f"tokenizer_folder={folder}: expected a tokenizer, and what is "
+                f"there is damaged ({error})."
+            ) from error
         raise InputError(
-            f"output_neurons={hparams['output_neurons']}: expected a number "
+            f"output_neurons={number}: expected a number "
             f"of pieces that SentencePiece can find in the words ({error})."
         ) from error
     # SpeechBrain's tokenizer has that of SentencePiece in it.
@@ -257,8 +273,9 @@ def make_tokenizer(hparams):
 def read_manifests(hparams):
     """The entries for training, development and test."""
     target, manifests = hparams["target"], []
-    # The convolutions pad, which takes two frames, also of faster speech.
-    least = 3 * hparams["hop_length"]
+    # The convolutions pad with other frames, also those of faster speech.
+    kernel, _ = hparams.get("cnn_kernelsize", (3, 3))
+    least = (kernel // 2 + 2) * hparams["hop_length"]
     for split in SPLITS:
         path = hparams[f"{split}_annotation"]
         entries = read_manifest(
@@ -284,8 +301,12 @@ def read_manifests(hparams):
 
 
 def check_text(hparams, tokenizer, manifests):
-    """Raise an error where a text has no units that the model has."""
-    target = hparams["target"]
+    """Raise an error where a text has no units that the model has, and warn
+    where it has more than the audio has frames."""
+    target, too_short = hparams["target"], []
+    hop = count_samples(hparams["hop_length"], hparams["sample_rate"])
+    # Those of SpeechBrain's CRDNN, which a model of the user's own may not be.
+    pooled = 2 if hparams.get("time_pooling") else 1
     for split, entries in zip(SPLITS, manifests):
         for name, entry in entries.items():
             where = f"{hparams[f'{split}_annotation']}, entry {name}, {target}"
@@ -298,6 +319,17 @@ def check_text(hparams, tokenizer, manifests):
                     f"{where}: expected units below output_neurons="
                     f"{hparams['output_neurons']}, got {max(units)}."
                 )
+            frames = ((entry["stop"] - entry["start"]) // hop + 1) // pooled
+            # There is a blank between two that are the same.
+            needed = len(units) + sum(a == b for a, b in pairwise(units))
+            if needed > frames:
+                too_short.append(f"{where}: {needed} for {frames} frames")
+    if too_short:
+        logger.warning(
+            f"Utterances with more units than frames: {len(too_short)}, of "
+            f"which CTC can learn nothing, and SpeechBrain counts a loss of "
+            f"zero (the first: {too_short[0]})."
+        )
 
 
 def dataio_prep(hparams, tokenizer, manifests):
@@ -331,6 +363,7 @@ def dataio_prep(hparams, tokenizer, manifests):
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, test, and write what came of it."""
     hparams = load_hparams(hparams_file, overrides, CTCOptions)
+    check_inference(FOLDER / hparams["inference_file"], hparams)
     check_run_options(run_opts, hparams, REFUSED)
     sb.utils.distributed.ddp_init_group(run_opts)
     with sole_run(hparams["output_folder"], hparams["checkpointer"]):
@@ -416,7 +449,7 @@ def write_output(brain, hparams, corpus, hparams_file, overrides):
         savers["tokenizer"] = lambda path: Path(path).write_bytes(proto)
     source = save_pretrained(
         Path(hparams["output_folder"]) / "pretrained",
-        Path(__file__).parent / "hparams" / hparams["inference_file"],
+        FOLDER / hparams["inference_file"],
         hparams_file,
         overrides,
         savers,
