@@ -34,6 +34,7 @@ from speechbrain.utils.train_logger import TrainLogger
 
 from speechbrain_cwrnn.checkpoints import WholeCheckpointer
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.manifest import PLAIN, is_file_name
 from speechbrain_cwrnn.report import RESULTS
 
 
@@ -114,10 +115,12 @@ def _integer(low, high):
 def _is_room(path):
     """Whether a folder is there, or can be made, and written to."""
     path = Path(path).absolute()
-    # Also a link that leads nowhere is in the way.
-    while not os.path.lexists(path):
-        path = path.parent
-    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+    for place in (path, *path.parents):
+        # Also a link that leads nowhere is in the way.
+        if os.path.lexists(place):
+            return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+    # A drive that is not there.
+    return False
 
 
 def _is_writable(path):
@@ -174,10 +177,8 @@ Sizes = Annotated[
 ]
 Name = Annotated[
     str,
-    Field(
-        pattern=r"^\w[\w.+ -]*$",
-        description="a name of letters, digits, spaces and _ . + -",
-    ),
+    Field(description=f"a name that a file can have on any system ({PLAIN})"),
+    fits(is_file_name),
 ]
 Text = Annotated[str, Field(min_length=1, description="text")]
 FileName = Annotated[

@@ -689,7 +689,7 @@ class TestBadInput:
             ),
             (["--checkpoint_interval", 0], "checkpoint_interval=0: expected"),
             (["--number_of_epochs", -1], "number_of_epochs=-1: expected an in"),
-            (["--model_name", "a/b"], "model_name=a/b: expected a name of"),
+            (["--model_name", "a/b"], "model_name=a/b: expected a name that"),
             (["--train_log", "/dev"], "train_log=/dev: expected a file that"),
             (["--output_folder", RECIPE], "output_folder=.*: expected another"),
             (

@@ -3,12 +3,25 @@
 import logging
 
 import pytest
+from helpers import recipe_modules
 from torch._utils import ExceptionWrapper
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
-from speechbrain_cwrnn.program import CHATTY, parse_arguments, run_program
-from speechbrain_cwrnn.schema import Checked
+from speechbrain_cwrnn.program import (
+    CHATTY,
+    PATH_OPTION,
+    parse_arguments,
+    run_program,
+)
+from speechbrain_cwrnn.schema import (
+    Checked,
+    FileName,
+    Folder,
+    Log,
+    NewFile,
+    OptionalFile,
+)
 
 
 def run(monkeypatch, main):
@@ -81,6 +94,31 @@ def test_paths_as_they_stand(tmp_path, path, with_equals):
     assert load(tmp_path, "--output_folder", path)["save_folder"] == (
         f"{path}/save"
     )
+
+
+@pytest.mark.parametrize(
+    "recipe, name",
+    [
+        ("AudioGen", "AudioGenOptions"),
+        ("TIMIT/WordClassification", "WordOptions"),
+        ("TIMIT/ASR/CTC", "CTCOptions"),
+    ],
+)
+def test_paths_are_known(recipe, name):
+    """Each option of a recipe that is a path is taken as it stands."""
+    with recipe_modules(recipe, "options") as modules:
+        options = getattr(modules.options, name)
+    kinds = (FileName, OptionalFile, Folder, NewFile, Log)
+    # What each says is its first annotation.
+    texts = [kind.__metadata__[0].description for kind in kinds]
+    paths = [
+        key
+        for key, field in options.model_fields.items()
+        if field.description in texts
+    ]
+    assert {"output_folder", "train_annotation", "train_log"} < set(paths)
+    for key in paths:
+        assert PATH_OPTION.fullmatch(f"--{key}"), key
 
 
 def test_other_options_are_yaml(tmp_path):

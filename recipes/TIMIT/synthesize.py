@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -339,4 +340,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", help="a new folder for the corpus")
     parser.add_argument("--num_speakers", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    synthesize_timit(**vars(parser.parse_args()))
+    args = parser.parse_args()
+    try:
+        synthesize_timit(**vars(args))
+    except InputError as error:
+        sys.exit(f"Error: {error}")
