@@ -13,7 +13,7 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.transforms import is_mapped
 
 
-def check_integer(name, value, least=None):
+def check_integer(name, value, least=None, most=None):
     """An int from what stands for one; an error for anything else.
 
     Arguments
@@ -24,6 +24,8 @@ def check_integer(name, value, least=None):
         Its value; an integer of NumPy or a tensor of one will do.
     least : int
         The smallest that it may be; by default, there is none.
+    most : int
+        The largest, where there is a smallest; by default, there is none.
 
     Returns
     -------
@@ -40,8 +42,11 @@ def check_integer(name, value, least=None):
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or (least is not None and number < least):
+    too_small = None not in (number, least) and number < least
+    if number is None or too_small or (most is not None and number > most):
         which = "" if least is None else f", {least} or more"
+        if most is not None:
+            which = f" from {least} to {most}"
         raise InputError(f"{name}={value!r}: expected an integer{which}.")
     return number
 
@@ -56,7 +61,7 @@ def check_number(name, value, low=-math.inf, high=math.inf):
     speechbrain_cwrnn.errors.InputError: p=nan: expected a number in [0, 1].
     """
     try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
+        number = math.nan if isinstance(value, (bool, str)) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
@@ -78,6 +83,26 @@ def check_bool(name, value):
     if not isinstance(value, bool):
         raise InputError(f"{name}={value!r}: expected True or False.")
     return value
+
+
+def to_tensor(name, value, expected):
+    """A tensor from what stands for one, such as a list; or else an error.
+
+    Example
+    -------
+    >>> to_tensor("lengths", "all", "relative lengths")
+    ... # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: lengths='all': expected a tensor of ...
+    """
+    if isinstance(value, torch.Tensor):
+        return value
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{name}={value!r}: expected a tensor of {expected}."
+        ) from None
 
 
 def has_known_values(x):

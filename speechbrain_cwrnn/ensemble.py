@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from speechbrain_cwrnn.checks import check_integer, check_number
+from speechbrain_cwrnn.checks import check_integer, check_number, to_tensor
 from speechbrain_cwrnn.errors import InputError
 
 
@@ -52,7 +52,9 @@ class Ensemble(nn.Module):
         super().__init__()
         self.num_copies = check_integer("num_copies", num_copies, least=1)
         if seed is not None:
-            seed = check_integer("seed", seed)
+            # All that torch.manual_seed takes, whichever copy it is for.
+            most = 2**63 - self.num_copies
+            seed = check_integer("seed", seed, least=-(2**63), most=most)
         if isinstance(module, nn.Module) or not callable(module):
             raise InputError(
                 f"module of type {type(module).__name__}: expected a function "
@@ -91,6 +93,7 @@ class Ensemble(nn.Module):
         """
         if not isinstance(in_dims, tuple):
             in_dims = (in_dims,) * len(args)
+        self._check_in_dims(in_dims, args)
 
         def run(tensors, *args):
             after = dict(tensors)
@@ -105,6 +108,25 @@ class Ensemble(nn.Module):
         output, assigned = mapped(_tensors(self.module), *args)
         _set_tensors(self.module, assigned)
         return output
+
+    def _check_in_dims(self, in_dims, args):
+        """Raise an error where the arguments are not for all copies."""
+        if len(in_dims) != len(args):
+            raise InputError(
+                f"in_dims={in_dims}: expected one for each of {len(args)} "
+                f"arguments."
+            )
+        for dim, arg in zip(in_dims, args):
+            shape = tuple(getattr(arg, "shape", ()))
+            is_integer = type(dim) is int and -len(shape) <= dim < len(shape)
+            if dim is not None and (
+                not is_integer or shape[dim] != self.num_copies
+            ):
+                raise InputError(
+                    f"in_dims={in_dims}: expected None, or a dimension of "
+                    f"{self.num_copies} copies, for an argument of shape "
+                    f"{shape}."
+                )
 
     def clip_gradients(self, max_norm):
         """Scale down the gradient of each copy whose norm exceeds a limit.
@@ -159,7 +181,7 @@ class Ensemble(nn.Module):
         >>> (ensemble.module.bias == before).all(1)
         tensor([ True, False])
         """
-        copies = torch.as_tensor(copies)
+        copies = to_tensor("copies", copies, "booleans, one for each copy")
         if copies.dtype != torch.bool or copies.shape != (self.num_copies,):
             raise InputError(
                 f"copies={copies.tolist()}: expected {self.num_copies} "

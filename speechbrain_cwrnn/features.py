@@ -63,8 +63,9 @@ class MFCCEnergy(nn.Module):
                 f"n_mfcc={n_mfcc}: expected less than n_mels={n_mels}."
             )
         sample = 1000 / sample_rate
-        win_length = check_number("win_length", win_length, 2 * sample)
-        hop_length = check_number("hop_length", hop_length, sample)
+        # A second is far more than any feature is computed of.
+        win_length = check_number("win_length", win_length, 2 * sample, 1000)
+        hop_length = check_number("hop_length", hop_length, sample, 1000)
         pre_emphasis = check_number("pre_emphasis", pre_emphasis, 0, 1)
         self.samples = round(sample_rate * win_length / 1000)
         self.options = {

@@ -46,6 +46,11 @@ class LastState(nn.Module):
             )
         self.input_size = check_integer("input_size", input_size, least=0)
         self.rnn = rnn_class(input_size=input_size)
+        if not isinstance(self.rnn, nn.Module):
+            raise InputError(
+                f"rnn_class makes a {type(self.rnn).__name__}: expected a "
+                f"recurrent layer."
+            )
         # SpeechBrain's layers have PyTorch's inside.
         for module in self.rnn.modules():
             if getattr(module, "bidirectional", False):
@@ -79,5 +84,11 @@ class LastState(nn.Module):
         if lengths is not None:
             steps = count_steps(lengths, x)
             x = zero_padding(x, steps)
-        output, _ = self.rnn(x)
-        return last_step(output, steps)
+        result = self.rnn(x)
+        if not isinstance(result, tuple):
+            # A tensor would be taken apart by its batch.
+            raise InputError(
+                f"rnn_class makes a {type(self.rnn).__name__}: expected a "
+                f"recurrent layer, which returns its output and its state."
+            )
+        return last_step(result[0], steps)

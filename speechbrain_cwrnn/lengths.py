@@ -6,7 +6,7 @@ Authors
 
 import torch
 
-from speechbrain_cwrnn.checks import has_known_values
+from speechbrain_cwrnn.checks import has_known_values, to_tensor
 from speechbrain_cwrnn.errors import InputError
 
 
@@ -32,8 +32,7 @@ def count_steps(lengths, x):
     tensor([10,  5])
     """
     B, T = x.shape[:2]
-    if not isinstance(lengths, torch.Tensor):
-        lengths = _to_tensor(lengths)
+    lengths = to_tensor("lengths", lengths, "relative lengths, in (0, 1]")
     if lengths.shape != (B,):
         raise InputError(
             f"lengths of shape {tuple(lengths.shape)}: expected one per "
@@ -84,14 +83,3 @@ def last_step(x, steps):
         return x[:, -1:]
     index = (steps - 1).reshape(-1, 1, 1)
     return x.gather(1, index.expand(-1, 1, x.shape[2]))
-
-
-def _to_tensor(lengths):
-    """Lengths that are a list, say, as a tensor."""
-    try:
-        return torch.as_tensor(lengths)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(
-            f"lengths={lengths!r}: expected a tensor of relative lengths, in "
-            f"(0, 1]."
-        ) from None

@@ -83,7 +83,9 @@ class PeepholeLSTM(nn.Module):
         shape = (1, x.shape[0], self.hidden_size)
         if hx is None:
             hx = x.new_zeros(shape), x.new_zeros(shape)
-        if [getattr(state, "shape", None) for state in hx] != [shape, shape]:
+        is_pair = isinstance(hx, (tuple, list))
+        shapes = is_pair and [getattr(state, "shape", None) for state in hx]
+        if shapes != [shape, shape]:
             raise InputError(f"hx: expected h and c, each of shape {shape}.")
         h, c = hx[0][0], hx[1][0]
         p_i, p_f, p_o = self.peepholes

@@ -233,7 +233,15 @@ class ClockworkRNN(nn.Module):
                 [0, 0, 1, 1],
                 [0, 0, 1, 1]], dtype=torch.int32)
         """
-        suffix = f"l{layer}" + "_reverse" * reverse
+        layer = check_integer("layer", layer)
+        known = [s for n in range(self.num_layers) for s in self._suffixes(n)]
+        suffix = f"l{layer}" + "_reverse" * check_bool("reverse", reverse)
+        if suffix not in known:
+            raise InputError(
+                f"layer={layer}, reverse={reverse}: expected a layer and "
+                f"direction of num_layers={self.num_layers}, counted from 0, "
+                f"and bidirectional={self.bidirectional}."
+            )
         _, weight_hh, _ = self._get_parameters(suffix)
         return dense_weight(weight_hh)
 
@@ -255,6 +263,7 @@ class ClockworkRNN(nn.Module):
         >>> ClockworkRNN(512, input_size=40).engine(batch_size=16)
         'eager'
         """
+        batch_size = check_integer("batch_size", batch_size, least=0)
         x = self.weight_ih_l0.new_empty(batch_size, 1, self.input_size)
         groups = Groups(self.periods, self.group_sizes)
         return choose_name(self.backend, x, groups)

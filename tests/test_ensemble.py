@@ -238,6 +238,10 @@ counter = iter(range(1, 100))
         (partial(Ensemble, Model, 0), "num_copies=0: expected an integer, 1"),
         (partial(Ensemble, Model, 2.5), "num_copies=2.5: expected an integer"),
         (partial(Ensemble, Model, 2, seed=0.5), "seed=0.5: expected an int"),
+        (
+            partial(Ensemble, Model, 2, seed=2**63 - 1),
+            "seed=9223372036854775807: expected an integer from -9223372036854",
+        ),
         (partial(Ensemble, linear, 2), "module of type Linear: expected a fun"),
         (partial(Ensemble, lambda: linear, 2), "the same one again and again"),
         (
@@ -271,6 +275,19 @@ def test_bad_modules(make, message):
             lambda e: e.clip_gradients(float("nan")),
             r"max_norm=nan: expected a number in \[0, inf\]",
         ),
+        (lambda e: e.frozen("all").__enter__(), "copies='all': expected a ten"),
+        (
+            lambda e: e(torch.ones(3, 3), in_dims=(0, 0)),
+            r"in_dims=\(0, 0\): expected one for each of 1 arguments",
+        ),
+    ]
+    + [
+        (
+            lambda e, in_dims=in_dims: e(torch.ones(3, 2, 3), in_dims=in_dims),
+            rf"in_dims=\({in_dims},\): expected None, or a dimension of 3 "
+            rf"copies, for an argument of shape \(3, 2, 3\)",
+        )
+        for in_dims in (1, 3, -4, True)
     ]
     + [
         (

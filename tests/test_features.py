@@ -94,6 +94,8 @@ def test_options(signal):
         ({"n_mels": 3}, "n_mels=3: expected an integer, 4 or more"),
         ({"win_length": 0}, r"win_length=0: expected a number in \[0.125"),
         ({"hop_length": 0.01}, r"hop_length=0.01: .* number in \[0.0625"),
+        ({"win_length": float("inf")}, r"win_length=inf: .*\[0.125, 1000\]"),
+        ({"hop_length": 1e9}, r"hop_length=1000000000.0: .*\[0.0625, 1000\]"),
         ({"pre_emphasis": 2}, r"pre_emphasis=2: .* number in \[0, 1\]"),
     ],
 )

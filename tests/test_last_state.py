@@ -73,9 +73,14 @@ def test_bad_input(x, lengths, message):
         (partial(torch.nn.LSTM, hidden_size=6), "a layer with batch_first=F"),
         (ClockworkRNN(6, input_size=3), "rnn_class of type ClockworkRNN: exp"),
         ("lstm", "rnn_class of type str: expected what makes a layer"),
+        (dict, "rnn_class makes a dict: expected a recurrent layer"),
+        (
+            lambda input_size: torch.nn.Linear(input_size, 6),
+            "rnn_class makes a Linear: expected a recurrent layer, which",
+        ),
     ],
 )
 def test_bad_layers(rnn_class, message):
     """Those whose last output is not the last state of a sequence."""
     with pytest.raises(ValueError, match=message):
-        LastState(rnn_class, input_size=3)
+        LastState(rnn_class, input_size=3)(X)

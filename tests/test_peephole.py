@@ -86,6 +86,13 @@ def test_bad_state(shape):
         PeepholeLSTM(4, input_size=3)(torch.ones(2, 5, 3), (h, h))
 
 
+@pytest.mark.parametrize("hx", [3, "state", torch.zeros(2, 1, 2, 4), (None,)])
+def test_no_pair(hx):
+    """Of h and c, as the layer returns it."""
+    with pytest.raises(ValueError, match="hx: expected h and c, each of shape"):
+        PeepholeLSTM(4, input_size=3)(torch.ones(2, 5, 3), hx)
+
+
 def test_bad_input():
     """As the Clockwork RNN says it."""
     for x in (torch.ones(2, 5, 4), torch.ones(5, 3), torch.ones(2, 0, 3)):

@@ -459,6 +459,27 @@ class TestLayer:
         assert torch.equal(dense[2:4, 2:], net.weight_hh_l1_g1_reverse)
         assert not dense[2:4, :2].any()
 
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"layer": 2}, "layer=2, reverse=False: expected a layer and dir"),
+            ({"layer": -1}, "layer=-1, reverse=False: .* num_layers=2, count"),
+            ({"layer": "0"}, "layer='0': expected an integer"),
+            ({"reverse": True}, "reverse=True: .* bidirectional=False"),
+            ({"reverse": "no"}, "reverse='no': expected True or False"),
+        ],
+    )
+    def test_no_such_layer(self, options, message):
+        """It is said which there are."""
+        with pytest.raises(ValueError, match=message):
+            make(num_layers=2).dense_weight_hh(**options)
+
+    @pytest.mark.parametrize("batch_size", [-1, 1.5, "all"])
+    def test_no_batch_size(self, batch_size):
+        """Nor an engine for it."""
+        with pytest.raises(ValueError, match="batch_size=.*: expected an int"):
+            make().engine(batch_size)
+
     def test_four_dimensions(self):
         """(batch, time, a, b) is read as (batch, time, a * b)."""
         net = ClockworkRNN(8, input_shape=(None, None, 2, 3))
