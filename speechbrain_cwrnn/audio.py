@@ -5,6 +5,8 @@ Authors
 """
 
 import os
+import re
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,12 @@ from speechbrain_cwrnn.errors import InputError
 BLOCK = 2**16
 # libsndfile's number of frames where a header has none is near 2^63.
 MAX_FRAMES = 2**62
-# Codes in which soundfile finds any sample; in others it may be far off (ogg),
-# fail (GSM), or not know their number (MP3).
-EXACT = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+# Codes in which soundfile finds any sample, and the bytes of one; in others it
+# may be far off (ogg), fail (GSM), or not know their number (MP3).
+EXACT = {
+    **{"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4},
+    **{"FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1},
+}
 # Those that can hold what is not finite.
 FLOATING = ("FLOAT", "DOUBLE")
 # The power of a spectrum is finite in 32 bits up to here.
@@ -68,7 +73,7 @@ class Recording(soundfile.SoundFile):
         self.position = 0
         self.is_exact = (
             super().seekable()
-            and self.subtype.startswith(EXACT)
+            and self.subtype in EXACT
             and self.frames < MAX_FRAMES
         )
 
@@ -116,10 +121,21 @@ class Recording(soundfile.SoundFile):
             )
 
     def count(self):
-        """The number of frames, for which some formats are read to the end."""
-        if self.is_exact:
-            return self.frames
-        return sum(len(block) for block in self.blocks(0))
+        """The number of frames, all of which are there.
+
+        What is packed, as in FLAC and MP3, is read to the end for that, since
+        its header may say anything.
+        """
+        if not self.is_exact or self.format == "FLAC":
+            return sum(len(block) for block in self.blocks(0))
+        size = self.frames * self.channels * EXACT[self.subtype]
+        told = told_by_header(self.name) or self.frames
+        if told != self.frames or size > os.path.getsize(self.name):
+            raise InputError(
+                f"{self.called}: expected {told} samples, as its header says, "
+                f"found {self.frames}."
+            )
+        return self.frames
 
     def samples(self, start, stop):
         """What is between two frames, channels averaged, in float32 [T]."""
@@ -131,6 +147,36 @@ class Recording(soundfile.SoundFile):
                 f"said to have, found {start + length}."
             )
         return np.concatenate(parts)
+
+
+def told_by_header(path):
+    """The frames that a header tells of, where soundfile counts those that are
+    there instead; None where it tells of none.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> soundfile.write(path, [0.0, 0.5, 0.25], 8000)
+    >>> _ = path.write_bytes(path.read_bytes()[:-2])
+    >>> told_by_header(path), soundfile.info(path).frames
+    (3, 2)
+    """
+    with open(path, "rb") as file:
+        header = file.read(1024)
+    if header.startswith(b"NIST_1A"):
+        field = re.search(rb"sample_count -i (\d+)", header)
+        return int(field[1]) if field else None
+    if not header.startswith(b"RIFF"):
+        return None
+    try:
+        with wave.open(os.fspath(path)) as file:
+            frames = file.getnframes()
+            size = frames * file.getnchannels() * file.getsampwidth()
+    except (wave.Error, EOFError):
+        # Of another code than PCM.
+        return None
+    # What a program writes to a pipe is of 1 GiB or more, by its header.
+    return frames if size < 2**30 else None
 
 
 def read_audio(name, path, start, stop):

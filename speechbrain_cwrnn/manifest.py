@@ -9,7 +9,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from speechbrain_cwrnn.audio import FLOATING, MAX_FRAMES, Recording
+from speechbrain_cwrnn.audio import FLOATING, Recording
 from speechbrain_cwrnn.errors import InputError
 
 # What recipes/TIMIT/synthesize.py leaves in its corpora.
@@ -63,6 +63,8 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
         ) from error
     if not isinstance(entries, dict) or not entries:
         raise InputError(f"{path}: expected entries, by their names.")
+    # Several entries may be parts of one recording, which may be long.
+    counts = {}
     for name, entry in entries.items():
         where = f"{path}, entry {name}"
         for key in keys:
@@ -72,7 +74,7 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
         if data_folder is not None:
             wav = wav.replace("{data_root}", str(data_folder))
         entries[name] = {key: entry[key] for key in keys} | describe_audio(
-            where, wav, entry.get("start", 0), entry.get("stop"), sample_rate
+            where, {**entry, "wav": wav}, sample_rate, counts
         )
     return entries
 
@@ -87,8 +89,10 @@ def distinct(pairs):
     return content
 
 
-def describe_audio(where, wav, start, stop, sample_rate):
-    """What an entry says of its audio, which is checked."""
+def describe_audio(where, entry, sample_rate, counts):
+    """What an entry says of its audio, which is checked; the number of samples
+    of each recording is kept in counts."""
+    wav, start, stop = entry["wav"], entry.get("start", 0), entry.get("stop")
     with Recording(wav, f"{where}, wav={wav}") as recording:
         got = recording.channels, recording.samplerate
         if sample_rate is not None and got != (1, sample_rate):
@@ -96,15 +100,16 @@ def describe_audio(where, wav, start, stop, sample_rate):
                 f"{where}, wav={wav}: expected one channel at {sample_rate} "
                 f"Hz, got {got[0]} at {got[1]} Hz."
             )
-        frames = recording.frames
+        if wav not in counts:
+            counts[wav] = recording.count()
+        frames = counts[wav]
         stop = frames if stop is None else stop
         # Neither true nor false, which are integers to Python.
         integers = type(start) is int and type(stop) is int
-        if not integers or not 0 <= start < stop <= frames < MAX_FRAMES:
-            told = "unknown number of" if frames >= MAX_FRAMES else frames
+        if not integers or not 0 <= start < stop <= frames:
             raise InputError(
                 f"{where}, start={start}, stop={stop}: expected samples of "
-                f"the {told} that {wav} has."
+                f"the {frames} that {wav} has."
             )
         if recording.subtype in FLOATING:
             for _ in recording.blocks(start, stop):

@@ -100,6 +100,25 @@ def test_not_finite(tmp_path, value, at):
     assert len(read_audio("hum", path, at + 1, 80_000)) == 79_999 - at
 
 
+@pytest.mark.parametrize("name", [*FORMATS, "k.w64", "l.caf", "m.nist"])
+def test_count_of_a_part(tmp_path, sound, name):
+    """What is cut off is not counted, and most formats tell that it is."""
+    path = tmp_path / name
+    noise = np.random.default_rng(0).uniform(-1, 1, 20000)
+    kind, subtype = FORMATS.get(name, (name[2:].upper(), "PCM_16"))
+    soundfile.write(path, noise, 8000, format=kind, subtype=subtype)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    try:
+        with Recording(path, name) as recording:
+            frames = recording.count()
+    except InputError as error:
+        assert str(error).startswith(f"{name}: expected")
+        return
+    with Recording(path, name) as recording:
+        assert len(recording.samples(0, frames)) == frames < 20000
+
+
 def test_shorter_than_told(tmp_path, sound):
     """Or damaged: what is there can be read, and nothing else."""
     for suffix in ("flac", "wav"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechbrain_cwrnn.audio import Recording
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import (
     check_file_names,
@@ -88,6 +89,41 @@ def test_other_rate(read):
 def test_not_finite_elsewhere(read):
     """What is not part of an entry may be anything."""
     assert read({"wav": "{data_root}/nan.wav", "stop": 49})["stop"] == 49
+
+
+@pytest.mark.parametrize(
+    "suffix, kind, is_noticed",
+    [
+        *(("flac", "PCM_16", True), ("wav", "PCM_16", True)),
+        *(("wav", "GSM610", False), ("ogg", None, True)),
+    ],
+)
+def test_cut_off(read, tmp_path, suffix, kind, is_noticed):
+    """A header alone is not believed."""
+    path = tmp_path / f"cut.{suffix}"
+    noise = np.random.default_rng(0).uniform(-1, 1, 16000)
+    soundfile.write(path, noise, 16000, subtype=kind)
+    frames = read({"wav": str(path)})["stop"]
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=f"{path}: ex|expected .*{path} has"):
+        read({"wav": str(path), "stop": frames})
+    if not is_noticed:
+        assert read({"wav": str(path)})["stop"] < 12000
+
+
+def test_read_once(read, tmp_path, monkeypatch):
+    """However many entries are parts of it."""
+    soundfile.write(tmp_path / "a.flac", np.zeros(99), 16000)
+    entry, calls = {"wav": "{data_root}/a.flac"}, []
+    count = Recording.count
+    monkeypatch.setattr(
+        Recording, "count", lambda self: calls.append(1) or count(self)
+    )
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"a": entry, "b": {**entry, "start": 9}}))
+    assert read_manifest(path, ["wav"], tmp_path)["b"]["stop"] == 99
+    assert len(calls) == 1
 
 
 def test_braces(tmp_path):

@@ -12,14 +12,12 @@ import hashlib
 import json
 import math
 import re
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
 from tqdm import tqdm
 
-from speechbrain_cwrnn.audio import Recording
+from speechbrain_cwrnn.audio import FLOATING, Recording
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.phonemes import map_phonemes
 from speechbrain_cwrnn.report import whole_file
@@ -287,48 +285,24 @@ def count_samples(wav):
         raise InputError(
             f"{wav}: expected a file that can be read ({error})."
         ) from error
-    is_sphere = header.startswith(b"NIST_1A")
-    if is_sphere and b"shorten" in header:
+    if header.startswith(b"NIST_1A") and b"shorten" in header:
         raise InputError(
             f"{wav} is compressed (shorten), which cannot be read: convert it "
             f"with `sph2pipe -f wav IN OUT`."
         )
-    try:
-        info = soundfile.info(str(wav))
-    except (soundfile.LibsndfileError, UnicodeEncodeError) as error:
-        raise InputError(
-            f"{wav} is corrupt: expected NIST SPHERE or RIFF audio ({error})"
-        ) from error
-    if (info.samplerate, info.channels) != (SAMPLE_RATE, 1):
-        raise InputError(
-            f"{wav}: expected one channel at {SAMPLE_RATE} Hz, got "
-            f"{info.channels} at {info.samplerate} Hz."
-        )
-    if not info.frames:
-        raise InputError(f"{wav}: expected audio, it is empty.")
-    told = frames = info.frames
-    if is_sphere:
-        field = re.search(rb"sample_count -i (\d+)", header)
-        told = int(field[1]) if field else told
-    elif (
-        header.startswith(b"RIFF")
-        and info.format == "WAV"
-        and info.subtype.startswith("PCM")
-    ):
-        with wave.open(str(wav)) as file:
-            told = file.getnframes()
-        # What a program writes to a pipe is of 1 GiB or more, by its header.
-        told = frames if told >= 2**29 else told
-    else:
-        # Packed, or able to hold what is not finite: no header tells that.
-        with Recording(wav, str(wav)) as recording:
-            frames = sum(len(block) for block in recording.blocks(0))
-    if told != frames:
-        raise InputError(
-            f"{wav} is corrupt: expected {told} samples by its header, got "
-            f"{frames}."
-        )
-    return frames
+    with Recording(wav, str(wav)) as recording:
+        got = recording.samplerate, recording.channels
+        if got != (SAMPLE_RATE, 1):
+            raise InputError(
+                f"{wav}: expected one channel at {SAMPLE_RATE} Hz, got "
+                f"{got[1]} at {got[0]} Hz."
+            )
+        length = recording.count()
+        if recording.subtype in FLOATING:
+            # They are checked.
+            for _ in recording.blocks(0):
+                pass
+    return length
 
 
 def read_segments(utterance, suffix, length):
