@@ -119,6 +119,13 @@ class WholeCheckpointer(Checkpointer):
     ):
         """As SpeechBrain's, but it is there only when it is complete."""
         meta = dict(meta or {})
+        if name is not None:
+            path = super()._custom_checkpoint_dirpath(name)
+            if path.exists():
+                raise InputError(
+                    f"name={name}: expected one that no checkpoint has, and "
+                    f"{path} is there."
+                )
         if newest := self.find_checkpoint():
             # Whatever a clock says that was set back, or another machine's.
             after = newest.meta["unixtime"] + 0.001
@@ -182,6 +189,13 @@ class WholeCheckpointer(Checkpointer):
     def _complete(self, checkpoint):
         """The checkpoint [Checkpoint] in its place, with its digests."""
         partial = checkpoint.path
+        if not partial.name.startswith(PARTIAL):
+            # Two methods that name them are overridden, which upstream would
+            # have to be public for that.
+            raise RuntimeError(
+                f"{partial}: expected a name that begins with {PARTIAL}, which "
+                f"this version of SpeechBrain has not asked for."
+            )
         sums = "".join(
             f"{_digest(path)}  {path.name}\n"
             for path in sorted(partial.iterdir())
@@ -191,9 +205,6 @@ class WholeCheckpointer(Checkpointer):
             _sync(path)
         _sync(partial)
         path = partial.with_name(partial.name.removeprefix(PARTIAL))
-        if path.exists():
-            # Of a name that the caller gave twice.
-            shutil.rmtree(path.rename(_partial(path).with_suffix(".old")))
         partial.rename(path)
         _sync(path.parent)
         self._faults[path] = None
@@ -296,13 +307,8 @@ class RandomState:
     def load(self, path, end_of_epoch=True):
         """Goes on with the state that this process had."""
         states = torch.load(path)
-        distributed = is_distributed_initialized()
-        rank = get_rank() if distributed else 0
-        if rank >= len(states):
-            # Of a run with fewer processes, which cannot be gone on with
-            # exactly.
-            return
-        state = states[rank]
+        # The number of processes is that of before: see `hparams.begin`.
+        state = states[get_rank() if is_distributed_initialized() else 0]
         random.setstate(state["python"])
         kind, keys, *rest = state["numpy"]
         np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))

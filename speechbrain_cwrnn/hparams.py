@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import ruamel.yaml
+import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
@@ -245,8 +246,14 @@ def resumes(hparams_file, overrides, hparams, may_differ):
     return True
 
 
-# Run options that change what is learnt, and which no YAML file need say.
-TELLING = ("precision", "eval_precision", "max_grad_norm")
+# Run options that change nothing of what is learnt, but for how long.
+MAY_DIFFER = """
+    test_only debug debug_batches debug_epochs debug_persistently device
+    distributed_backend distributed_launch find_unused_parameters noprogressbar
+    ckpt_interval_minutes ckpt_interval_steps optimizer_step_limit
+    tqdm_colored_bar tqdm_barcolor profile_training profile_warmup
+    profile_steps log_config param_file overridden_args
+""".split()
 
 
 def begin(hparams, run_opts, in_use, data):
@@ -283,16 +290,22 @@ def begin(hparams, run_opts, in_use, data):
             f"test_only=True: expected a run in {folder}, and there is none."
         )
     path = Path(hparams["save_folder"]) / "begun_with.json"
-    now = {name: given.get(name) for name in TELLING}
+    now = _telling(given)
+    distributed = torch.distributed.is_initialized()
+    # As torchrun calls the number of its processes.
+    now["world_size"] = torch.distributed.get_world_size() if distributed else 1
     now["data"] = hashlib.sha256(data).hexdigest()
     if in_use:
         try:
             before = dict(json.loads(path.read_text()))
-        except (OSError, TypeError, ValueError):
-            # As good as of another run.
-            before = {}
-        for key, value in now.items():
-            if before.get(key) != value:
+        except (OSError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: expected what the run was begun with, as it was "
+                f"written then ({error}); bring the file back from a copy, or "
+                f"begin in another --output_folder."
+            ) from error
+        for key in [*now, *before]:
+            if before.get(key) != now.get(key):
                 raise InputError(
                     f"{folder} holds a run with other {key}: expected the "
                     f"same, or another --output_folder."
@@ -301,6 +314,24 @@ def begin(hparams, run_opts, in_use, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         Path(temporary).write_text(json.dumps(now))
+
+
+def _telling(given):
+    """Those of the run options that are given which change what is learnt."""
+    telling = {
+        name: value for name, value in given.items() if name not in MAY_DIFFER
+    }
+    # Older names of the same.
+    for name, precision in (("auto", "fp16"), ("bfloat16", "bf16")):
+        if telling.pop(f"{name}_mix_prec", False):
+            telling["precision"] = precision
+    defaults = RunOptions()
+    return {
+        name: value
+        for name, value in telling.items()
+        # The recipes' own default of this one is another than SpeechBrain's.
+        if name == "max_grad_norm" or value != defaults[name]
+    }
 
 
 def save_options(hparams_file, overrides, output_folder):

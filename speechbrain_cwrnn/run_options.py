@@ -101,6 +101,13 @@ use).
         raise InputError(
             "distributed_launch=True: expected to be started by torchrun."
         )
+    patience = given.get("nonfinite_patience", Checks().nonfinite_patience)
+    is_asked_for = patience != Checks().nonfinite_patience
+    if is_asked_for and not given.get("skip_nonfinite_grads"):
+        raise InputError(
+            f"nonfinite_patience={patience}: expected with "
+            f"--skip_nonfinite_grads only (without, no bad batch is skipped)."
+        )
     device = given.get("device")
     if device is not None:
         check_device(device)

@@ -13,7 +13,6 @@ from speechbrain.utils.checkpoints import Checkpointer
 
 from speechbrain_cwrnn.checkpoints import (
     SUMS,
-    RandomState,
     WholeCheckpointer,
     _digest,
     keep_epochs,
@@ -163,13 +162,24 @@ def test_those_of_speechbrain(make):
 
 
 def test_named_twice(make):
-    """The later one takes the place of the other."""
+    """The first one stays as it is, and nothing is written."""
     checkpointer = make()
-    for epoch in range(2):
-        saved = checkpointer.save_checkpoint({"epoch": epoch}, name="mine")
-        assert saved.paramfiles["first"].is_file()
-    assert names(checkpointer) == ["CKPT+mine"]
+    saved = checkpointer.save_checkpoint({"epoch": 1}, name="mine")
+    assert saved.paramfiles["first"].is_file()
+    with pytest.raises(InputError, match="^name=mine: expected one that no c"):
+        checkpointer.save_checkpoint({"epoch": 2}, name="mine")
+    (path,) = checkpointer.checkpoints_dir.iterdir()
+    assert path.name == "CKPT+mine"
     assert make().find_checkpoint().meta["epoch"] == 1
+
+
+def test_another_speechbrain(make, monkeypatch):
+    """One that names checkpoints by other methods is noticed at once."""
+    monkeypatch.delattr(WholeCheckpointer, "_new_checkpoint_dirpath")
+    with pytest.raises(
+        RuntimeError, match=r"a name that begins with \.partial"
+    ):
+        make().save_checkpoint()
 
 
 def test_best_ones_are_kept(make):
@@ -237,14 +247,6 @@ def test_folder_is_made_for_the_first_one(make, tmp_path):
     checkpointer.open()
     assert not list(tmp_path.iterdir())
     checkpointer.save_checkpoint()
-
-
-def test_other_number_of_processes(tmp_path):
-    """Those that were not there keep the numbers that they have."""
-    torch.save([], tmp_path / "random.ckpt")
-    before = torch.get_rng_state()
-    RandomState().load(tmp_path / "random.ckpt")
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_log(tmp_path):

@@ -517,40 +517,22 @@ def test_without_augmentation(recipe, few, tmp_path):
 class TestRunOptions:
     """None of SpeechBrain's is ignored."""
 
-    # Those that SpeechBrain's Brain reads, with a value that is not default.
-    HONOURED = {
-        "test_only": True,
-        "debug": True,
-        "debug_batches": 3,
-        "debug_epochs": 3,
-        "debug_persistently": True,
-        "device": "cpu",
-        "distributed_backend": "gloo",
-        "find_unused_parameters": True,
-        "compile": True,
-        "compile_module_keys": ["model"],
-        "compile_mode": "max-autotune",
-        "compile_using_fullgraph": True,
-        "compile_using_dynamic_shape_tracing": True,
-        "precision": "bf16",
-        "eval_precision": "bf16",
-        "bfloat16_mix_prec": True,
-        "max_grad_norm": 0.001,
-        "skip_nonfinite_grads": True,
-        "nonfinite_patience": 1,
-        "noprogressbar": True,
-        "ckpt_interval_minutes": 9,
-        "ckpt_interval_steps": 2,
-        "grad_accumulation_factor": 3,
-        "optimizer_step_limit": 2,
-        "tqdm_colored_bar": True,
-        "tqdm_barcolor": {"train": "RED", "valid": "RED", "test": "RED"},
-        "profile_warmup": 2,
-        "profile_steps": 3,
-    }
-    # Needs a GPU; ends training; by torchrun; no options that are given.
-    APART = {"auto_mix_prec", "profile_training", "distributed_launch"}
-    APART |= {"param_file", "overridden_args"}
+    # Those that a brain reads.
+    HONOURED = """
+        test_only debug debug_batches debug_epochs debug_persistently device
+        precision eval_precision bfloat16_mix_prec auto_mix_prec max_grad_norm
+        compile compile_module_keys compile_mode compile_using_fullgraph
+        compile_using_dynamic_shape_tracing skip_nonfinite_grads
+        nonfinite_patience noprogressbar ckpt_interval_minutes
+        ckpt_interval_steps grad_accumulation_factor optimizer_step_limit
+        tqdm_colored_bar tqdm_barcolor profile_training
+    """.split()
+    # By torchrun; while profiling, which ends training; no options that are
+    # given.
+    APART = """
+        distributed_launch distributed_backend find_unused_parameters
+        profile_warmup profile_steps param_file overridden_args
+    """.split()
 
     @pytest.fixture
     def make(self, recipe, tmp_path):
@@ -603,13 +585,21 @@ class TestRunOptions:
             with pytest.raises(ValueError, match=f"^{name}={other}: expected"):
                 check_run_options({name: other}, {}, recipe.train.REFUSED)
 
-    @pytest.mark.parametrize("name", HONOURED)
-    def test_read(self, recipe, make, name):
-        """By SpeechBrain's Brain."""
-        value = self.HONOURED[name]
-        check_run_options({name: value}, {"modules": ["model"]}, {})
-        brain = make(**{"tqdm_colored_bar": True, name: value})
-        assert getattr(brain, name) == value != RunOptions()[name]
+    def test_read(self, recipe, make, monkeypatch):
+        """On the way through training, where that has to do with them."""
+        read = set()
+
+        def note(brain, name):
+            read.add(name)
+            return object.__getattribute__(brain, name)
+
+        Brain = recipe.train.ASRBrain
+        monkeypatch.setattr(Brain, "__getattribute__", note, raising=False)
+        monkeypatch.setattr(torch, "compile", lambda module, **how: module)
+        self.train(make(compile=True, debug=True))
+        options = {"skip_nonfinite_grads": True, "nonfinite_patience": 9}
+        self.train(make(**options), value=float("nan"))
+        assert sorted({*self.HONOURED} - read) == []
 
     def test_clipping(self, make):
         """Also by nothing."""
@@ -767,6 +757,7 @@ class TestBadInput:
                 {"output_folder": "/dev/null/x"},
                 "output_folder=.*: e",
             ),
+            ("cwrnn", {"tokenizer_folder": "."}, "tokenizer_folder=.: expec"),
             ("cwrnn_bpe", {"output_neurons": 999}, "output_neurons=999: exp"),
         ],
     )
@@ -812,6 +803,20 @@ class TestBadInput:
         assert model.stat().st_mtime_ns == before
         log = (folder / "train_log.txt").read_text()
         assert re.findall(r"epoch: (\d)", log) == ["1", "2"]
+
+    def test_tokenizer_elsewhere(self, recipe, few, tmp_path):
+        """It is kept, whatever the way to it."""
+        kept = tmp_path / "mine" / "notes.txt"
+        kept.parent.mkdir()
+        kept.touch()
+        (tmp_path / "out" / "save").mkdir(parents=True)
+        options = {
+            "tokenizer_folder": tmp_path / "out" / "save" / ".." / ".." / "mine"
+        }
+        hparams = RECIPE / "hparams" / "cwrnn.yaml"
+        options = flags(few, tmp_path / "out", number_of_epochs=1, **options)
+        run_recipe(recipe, hparams, *options)
+        assert kept.exists()
 
     def test_stale_tokenizer(self, recipe, few, tmp_path):
         """It is learnt anew where the words are others."""

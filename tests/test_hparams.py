@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from hyperpyyaml import resolve_references
 from speechbrain.utils.checkpoints import Checkpointer
 
@@ -258,6 +259,13 @@ class TestBegin:
             ({"run_opts": {"eval_precision": "bf16"}}, "other eval_precision"),
             ({"run_opts": {"max_grad_norm": 1.0}}, "other max_grad_norm"),
             ({"max_grad_norm": 1.0}, "other max_grad_norm"),
+            ({"max_grad_norm": 5.0}, "other max_grad_norm"),
+            ({"run_opts": {"bfloat16_mix_prec": True}}, "other precision"),
+            ({"run_opts": {"auto_mix_prec": True}}, "other precision"),
+            ({"run_opts": {"compile": True}}, "other compile"),
+            ({"grad_accumulation_factor": 2}, "other grad_accumulation_fac"),
+            ({"skip_nonfinite_grads": True}, "other skip_nonfinite_grads"),
+            ({"nonfinite_patience": 9}, "other nonfinite_patience"),
         ],
     )
     def test_other(self, begin, tmp_path, other, message):
@@ -268,18 +276,33 @@ class TestBegin:
         begin(True)
         begin(False, **other)
         begin(True, **other)
-
-    def test_without_note(self, begin):
-        """A run that nothing is known of is another one."""
-        with pytest.raises(ValueError, match="a run with other data"):
+        with pytest.raises(ValueError, match=f"^{tmp_path} holds .* {message}"):
             begin(True)
 
-    @pytest.mark.parametrize("content", ["", "{", "3"])
-    def test_damaged_note(self, begin, tmp_path, content):
-        """It is as good as none."""
+    def test_what_changes_nothing(self, begin):
+        """It may be another one in each call."""
+        begin(False, {"bfloat16_mix_prec": True, "device": "cpu"})
+        begin(True, {"precision": "bf16", "debug": True, "debug_batches": 9})
+        begin(True, {"precision": "bf16", "eval_precision": "fp32"})
+        begin(True, ckpt_interval_steps=3, precision="bf16")
+
+    def test_other_number_of_processes(self, begin, monkeypatch):
+        """Each has a share of the batches, and random numbers of its own."""
         begin(False)
-        (tmp_path / "save" / "begun_with.json").write_text(content)
-        with pytest.raises(InputError, match="a run with other data"):
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+        with pytest.raises(InputError, match="a run with other world_size"):
+            begin(True)
+
+    @pytest.mark.parametrize("content", [None, "", "{", "3"])
+    def test_lost_note(self, begin, tmp_path, content):
+        """The sentence names the file."""
+        begin(False)
+        path = tmp_path / "save" / "begun_with.json"
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(InputError, match=f"^{path}: expected what the ru"):
             begin(True)
 
     def test_only_tested(self, begin, tmp_path):

@@ -32,6 +32,7 @@ def test_defaults():
         ({"optimizer_step_limit": 0}, "optimizer_step_limit=0: expected a po"),
         ({"optimizer_step_limit": "x"}, "optimizer_step_limit=x: expected a"),
         ({"nonfinite_patience": -1}, "nonfinite_patience=-1: expected an in"),
+        ({"nonfinite_patience": 9}, "nonfinite_patience=9: expected with --s"),
         ({"profile_steps": 0}, "profile_steps=0: expected an integer from 1"),
         ({"compile_mode": "best"}, "compile_mode=best: expected 'default', '"),
         ({"tqdm_barcolor": "red"}, "tqdm_barcolor=red: expected a valid dict"),

@@ -141,6 +141,18 @@ class CTCOptions(Options):
         return self
 
     @model_validator(mode="after")
+    def check_tokenizer_folder(self):
+        """It is emptied before another tokenizer is learnt."""
+        own = Path(self.tokenizer_folder).resolve()
+        for name in ("save_folder", "output_folder"):
+            if Path(getattr(self, name)).resolve().is_relative_to(own):
+                raise InputError(
+                    f"tokenizer_folder={self.tokenizer_folder}: expected a "
+                    f"folder that has nothing else in it, such as {name}."
+                )
+        return self
+
+    @model_validator(mode="after")
     def check_frames(self):
         """Each has samples of its own, and fits in its Fourier transform."""
         hop = self.hop_length * self.sample_rate / 1000

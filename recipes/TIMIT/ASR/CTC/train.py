@@ -244,9 +244,10 @@ def prepare(hparams, in_use):
         )
     # A tokenizer that is there may have been learnt from other words. One that
     # the user brought along is elsewhere.
-    own = Path(hparams["save_folder"]).absolute()
-    if not in_use and folder.is_relative_to(own):
-        shutil.rmtree(folder, ignore_errors=True)
+    own = Path(hparams["save_folder"]).resolve()
+    is_own = folder.resolve().is_relative_to(own)
+    if not in_use and is_own and folder.exists():
+        shutil.rmtree(folder)
     return corpus
 
 
