@@ -5,6 +5,7 @@ Authors
 """
 
 import logging
+from contextlib import contextmanager
 
 import speechbrain as sb
 import torch
@@ -77,6 +78,22 @@ def refuse_run_options(run_opts, hparams):
         raise InputError(f"precision=fp16: expected fp32 or bf16 ({FP16}).")
 
 
+@contextmanager
+def _quiet():
+    """Without SpeechBrain's lines for each epoch and checkpoint, of which there
+    may be thousands beside one bar."""
+    names = ("epoch_loop", "train_logger", "checkpoints")
+    loggers = [logging.getLogger(f"speechbrain.utils.{name}") for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+
+
 class EnsembleBrain(sb.Brain):
     """Trains many independent networks at once.
 
@@ -146,18 +163,17 @@ class EnsembleBrain(sb.Brain):
         **kwargs,
     ):
         """Trains, with a bar for all epochs in the place of one for each."""
-        # And of lines for each.
-        for name in ("epoch_loop", "train_logger", "checkpoints"):
-            logger = logging.getLogger(f"speechbrain.utils.{name}")
-            logger.setLevel(logging.WARNING)
         self.epoch_counter = epoch_counter
-        with tqdm(
-            total=None if self.ends_early else epoch_counter.limit,
-            unit="epoch",
-            dynamic_ncols=True,
-            disable=self.noprogressbar or self.test_only or not progressbar,
-            colour=self.tqdm_barcolor["train"],
-        ) as self.progress:
+        with (
+            _quiet(),
+            tqdm(
+                total=None if self.ends_early else epoch_counter.limit,
+                unit="epoch",
+                dynamic_ncols=True,
+                disable=self.noprogressbar or self.test_only or not progressbar,
+                colour=self.tqdm_barcolor["train"],
+            ) as self.progress,
+        ):
             super().fit(
                 epoch_counter, train_set, valid_set, progressbar=False, **kwargs
             )

@@ -84,6 +84,8 @@ class WholeCheckpointer(Checkpointer):
         # refused; the one that is given here is there.
         super().__init__(os.curdir, recoverables)
         self.checkpoints_dir = Path(checkpoints_dir)
+        # In which a Brain puts them that debugs, until the program ends.
+        self.tempdir = None
         # Those of SpeechBrain's do not have it.
         self.add_recoverable("random", RandomState(), optional_load=True)
         self._faults = {}
@@ -110,9 +112,13 @@ class WholeCheckpointer(Checkpointer):
                 )
 
     def kept(self):
-        """What a run keeps if it is stopped now, for a sentence on that."""
+        """What a run keeps if it is stopped now, and what comes of that."""
+        if self.tempdir is not None:
+            return "debugging keeps nothing, and the same command begins anew"
         newest = self.find_checkpoint()
-        return f"{newest.path} is kept" if newest else "nothing is saved yet"
+        if newest is None:
+            return "nothing is saved yet, and the same command begins anew"
+        return f"{newest.path} is kept, and the same command goes on"
 
     def save_checkpoint(
         self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO

@@ -12,17 +12,17 @@ from filelock import FileLock, Timeout
 from speechbrain.utils.checkpoints import logger
 from speechbrain.utils.distributed import main_process_only
 
-from speechbrain_cwrnn.errors import InputError, StoppedError
+from speechbrain_cwrnn.errors import InputError
 
 LOCK = ".lock"
-# What a file system answers that has no locks, or no room.
+# What a file system answers that has no locks.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def sole_run(folder, checkpointer):
-    """Hold an output folder for a run, and say what it keeps if it is stopped.
+def sole_run(folder):
+    """Hold an output folder for a run, all of whose processes learn of it where
+    the first one cannot.
 
     The lock is the operating system's, which takes it back from a process that
     is killed. A folder that is still empty in the end is removed.
@@ -31,42 +31,17 @@ def sole_run(folder, checkpointer):
     ---------
     folder : str or pathlib.Path
         The output folder.
-    checkpointer : speechbrain_cwrnn.checkpoints.WholeCheckpointer
-        That of the run.
 
     Example
     -------
-    >>> from speechbrain_cwrnn.checkpoints import WholeCheckpointer
     >>> folder = getfixture("tmp_path") / "results"
-    >>> checkpointer = WholeCheckpointer(folder / "save")
-    >>> with sole_run(folder, checkpointer):
-    ...     with sole_run(folder, checkpointer):
+    >>> with sole_run(folder):
+    ...     with sole_run(folder):
     ...         pass  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     speechbrain_cwrnn.errors.InputError: ...results: expected no other run ...
     """
-    with _locked(Path(folder)):
-        checkpointer.open()
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"{checkpointer.kept()}, and the same command goes on"
-            ) from None
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            raise StoppedError(
-                f"{folder}: expected room for what a run writes "
-                f"({error.strerror}); {checkpointer.kept()}, and the same "
-                f"command goes on where there is room."
-            ) from error
-
-
-@contextmanager
-def _locked(folder):
-    """Lock a folder, which is made if need be. All processes of a run learn of
-    it where the first one cannot."""
+    folder = Path(folder)
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
     refusal = _acquire(lock, folder)
@@ -79,12 +54,12 @@ def _locked(folder):
             # Before it is released: who takes a file that is gone notices, and
             # takes the next one. Windows does not remove what is open.
             with suppress(PermissionError):
-                (folder / LOCK).unlink()
+                (folder / LOCK).unlink(missing_ok=True)
             lock.release()
             for path in new:
-                if any(path.iterdir()):
-                    break
-                path.rmdir()
+                # Unless there is something in it, or it was removed meanwhile.
+                with suppress(OSError):
+                    path.rmdir()
 
 
 @main_process_only

@@ -8,10 +8,9 @@ import copy
 from pathlib import Path
 
 import ruamel.yaml
-from hyperpyyaml import resolve_references
 
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.hparams import read_mapping
+from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.report import whole_file
 
 
@@ -48,13 +47,11 @@ def _is_placeholder(value):
     return "!PLACEHOLDER" in str(getattr(value, "tag", ""))
 
 
-def save_pretrained(
-    folder, inference_file, hparams_file, overrides, savers, values=None
-):
+def save_pretrained(folder, inference_file, output_folder, savers, values=None):
     """Write a folder that is a source for SpeechBrain's `from_hparams`.
 
     It gets hyperparams.yaml: the file for inference, with what is marked
-    `!PLACEHOLDER` there filled in from the file and options of the training.
+    `!PLACEHOLDER` there filled in from the options that the run was begun with.
 
     Arguments
     ---------
@@ -62,15 +59,13 @@ def save_pretrained(
         Where to write.
     inference_file : str
         YAML file for inference.
-    hparams_file : str
-        YAML file that was trained with.
-    overrides : str
-        The options that it was loaded with.
+    output_folder : str
+        Where `hparams.save_options` has written those.
     savers : dict
         For each name, a function that writes the file of a given path. The
         names are those of the loadables of the pretrainer.
     values : dict
-        What to fill in before what the training file has.
+        What to fill in before what these have.
 
     Returns
     -------
@@ -80,24 +75,25 @@ def save_pretrained(
     Example
     -------
     >>> from functools import partial
+    >>> from speechbrain_cwrnn.hparams import save_options
     >>> import torch
     >>> folder = getfixture("tmp_path")
-    >>> trained_with = "size: 3\\ndouble: !ref <size> * 2"
-    >>> _ = (folder / "train.yaml").write_text(trained_with)
-    >>> _ = (folder / "inference.yaml").write_text("double: !PLACEHOLDER")
-    >>> files = [folder / "inference.yaml", folder / "train.yaml"]
+    >>> _ = (folder / "train.yaml").write_text("size: 3\\n2x: !ref <size> * 2")
+    >>> save_options(folder / "train.yaml", "size: 4", folder)
+    >>> inference = folder / "inference.yaml"
+    >>> _ = inference.write_text("2x: !PLACEHOLDER")
     >>> saver = partial(torch.save, torch.nn.Linear(3, 6).state_dict())
     >>> source = save_pretrained(
-    ...     folder / "net", *files, "size: 4", {"model": saver}
+    ...     folder / "net", inference, folder, {"model": saver}
     ... )
     >>> (folder / "net" / "hyperparams.yaml").read_text()
-    'double: 8\\n'
+    '2x: 8\\n'
     >>> (folder / "net" / "model.ckpt").exists()
     True
     """
     yaml = ruamel.yaml.YAML()
-    with open(hparams_file, encoding="utf-8") as file:
-        trained = yaml.load(resolve_references(file, overrides))
+    options = Path(output_folder) / OPTIONS
+    trained = yaml.load(options.read_text(encoding="utf-8"))
     tree = yaml.load(Path(inference_file).read_text(encoding="utf-8"))
     for key, value in tree.items():
         if _is_placeholder(value):

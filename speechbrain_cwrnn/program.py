@@ -4,12 +4,13 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import errno
 import io
 import logging
 import re
 import sys
 from collections import Counter
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, replace
 
 import speechbrain as sb
@@ -19,6 +20,9 @@ from speechbrain_cwrnn.errors import InputError, StoppedError
 
 # SpeechBrain writes all that is logged to log.txt, and these log a lot.
 CHATTY = ("numba", "matplotlib", "PIL", "fsspec", "filelock")
+
+# What a file system answers that has no room.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 PATH_OPTION = re.compile(r"--(audio|targets|\w+_(annotation|file|folder|log))")
 
@@ -44,10 +48,42 @@ def run_program(main):
         sentence = str(error).rpartition("InputError: ")[2].strip()
         sys.exit(f"Error: {sentence}")
     except KeyboardInterrupt as interrupt:
-        kept = f": {interrupt}" if interrupt.args else "."
-        print(f"Interrupted{kept}", file=sys.stderr)
+        kept = f": {interrupt}" if interrupt.args else ""
+        print(f"Interrupted{kept}.", file=sys.stderr)
         # As shells do, by convention.
         sys.exit(130)
+
+
+@contextmanager
+def stoppable(checkpointer):
+    """Say what a run keeps if it is stopped, by the user or by a full disk.
+
+    Arguments
+    ---------
+    checkpointer : speechbrain_cwrnn.checkpoints.WholeCheckpointer
+        That of the run, whose folder is cleaned first.
+
+    Example
+    -------
+    >>> from speechbrain_cwrnn.checkpoints import WholeCheckpointer
+    >>> with stoppable(WholeCheckpointer(getfixture("tmp_path") / "save")):
+    ...     raise OSError(errno.ENOSPC, "No space left on device")
+    ... # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.StoppedError: ...: expected room for what a run ...
+    """
+    checkpointer.open()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(checkpointer.kept()) from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise StoppedError(
+            f"{error.filename or checkpointer.checkpoints_dir}: expected room "
+            f"for what a run writes ({error.strerror}); {checkpointer.kept()}."
+        ) from error
 
 
 def parse_arguments(arguments):

@@ -414,7 +414,7 @@ class TestTargets:
     @pytest.mark.parametrize(
         "name", ["br{ace}.wav", "{data_root}.wav", "take #2: a.wav", "-é'.mp3"]
     )
-    def test_excerpts_are_kept(self, recipe, tmp_path, name):
+    def test_excerpts_are_kept(self, recipe, tmp_path, capsys, name):
         """What was cut is trained on, and the recording needed no more."""
         path = tmp_path / name
         kind = {} if name.endswith("3") else {"subtype": "GSM610"}
@@ -427,10 +427,24 @@ class TestTargets:
         ]
         assert {soundfile.info(wav).subtype for wav in wavs} == {"FLOAT"}
         path.unlink()
-        again = self.excerpts(recipe, tmp_path, audio=str(path))
+        options = {"audio": str(path), "in_use": True}
+        again = self.excerpts(recipe, tmp_path, **options)
         assert all(torch.equal(again[name], first[name]) for name in first)
-        with pytest.raises(ValueError, match="other.wav: expected a file"):
-            self.excerpts(recipe, tmp_path, audio="other.wav")
+        assert f"{path} is gone: training goes on" in capsys.readouterr().out
+        for other in ({"in_use": False}, {"audio": "other.wav"}):
+            with pytest.raises(ValueError, match=r"audio=.*: expected a file"):
+                self.excerpts(recipe, tmp_path, **{**options, **other})
+
+    def test_goes_on_without_the_recording(self, recipe, tmp_path):
+        """A run that has begun with it does."""
+        path = tmp_path / "a.wav"
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+        soundfile.write(path, noise, 8000)
+        options = ["--audio", path, "--output_folder", tmp_path / "out"]
+        options += ["--num_seeds", 1, "--num_params", 100]
+        for epochs in (1, 2):
+            run(recipe, "cwrnn.yaml", *options, "--number_of_epochs", epochs)
+            path.unlink(missing_ok=True)
 
 
 class TestOwnData:

@@ -1,5 +1,6 @@
 """Many networks at once, trained by a `Brain` of SpeechBrain."""
 
+import logging
 from dataclasses import fields
 from functools import partial
 
@@ -266,6 +267,16 @@ class TestFit:
         shown = shown.strip().split("\r")[-1]
         assert "4/4" in shown and "epoch" in shown and "loss=" in shown
         assert "\n" not in shown
+
+    def test_lines(self, tmp_path, caplog):
+        """Those of SpeechBrain are back when all epochs are through."""
+        caplog.set_level(logging.INFO)
+        logger = logging.getLogger("speechbrain.utils.checkpoints")
+        before = logger.level
+        brain = self.fit(2, Checkpointer(tmp_path))
+        assert "Going into epoch" not in caplog.text
+        brain.checkpointer.save_checkpoint()
+        assert "Saved" in caplog.text and logger.level == before
 
     def test_unknown_end(self, monkeypatch):
         """No time is told that is not known."""

@@ -176,8 +176,7 @@ class TestNotFinite:
         with pytest.raises(StoppedError) as stopped:
             run_recipe(recipe, hparams, *options)
         assert re.match(
-            "epoch 1: expected a finite output of the model, and it is not .*; "
-            "nothing is saved yet",
+            "epoch 1: expected a finite output of the model, and it is not .b",
             str(stopped.value),
         )
         assert not (tmp_path / "results.csv").exists()
@@ -191,7 +190,6 @@ class TestNotFinite:
                 "epoch_counter": EpochCounter(3),
             }
         )
-        brain.checkpointer = SimpleNamespace(kept=lambda: "all is kept")
         lengths = torch.ones(1)
         batch = SimpleNamespace(units=(torch.ones(1, 2).long(), lengths))
         for value in (torch.nan, -torch.inf):
@@ -209,9 +207,8 @@ class TestNotFinite:
             "hparams": {"epoch_counter": EpochCounter(3)},
         }
         brain = recipe.train.ASRBrain(**kwargs)
-        brain.checkpointer = SimpleNamespace(kept=lambda: "all is kept")
         brain.check_loss_isfinite(torch.tensor(1.0))
-        with pytest.raises(StoppedError, match="and it is not .*all is kept"):
+        with pytest.raises(StoppedError, match="and it is not .begin anew"):
             brain.check_loss_isfinite(nan)
         brain.skip_nonfinite_grads, brain.nonfinite_patience = True, 2
         brain.nonfinite_count = 0

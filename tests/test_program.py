@@ -1,18 +1,22 @@
 """What a recipe does when it is run as a program."""
 
+import errno
 import logging
 
 import pytest
+import speechbrain as sb
 from helpers import recipe_modules
 from torch._utils import ExceptionWrapper
 
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.checkpoints import WholeCheckpointer
+from speechbrain_cwrnn.errors import InputError, StoppedError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.program import (
     CHATTY,
     PATH_OPTION,
     parse_arguments,
     run_program,
+    stoppable,
 )
 from speechbrain_cwrnn.schema import (
     Checked,
@@ -184,13 +188,62 @@ def test_interrupt(monkeypatch, capsys):
     """It is said how to go on, in a line, and the shell is told."""
 
     def main(*args):
-        raise KeyboardInterrupt("CKPT is kept.")
+        raise KeyboardInterrupt("CKPT is kept")
 
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, main)
     assert stop.value.code == 130
     shown = capsys.readouterr().err
     assert shown == "Interrupted: CKPT is kept.\n"
+
+
+class TestStopped:
+    """It is said what is kept, and what the same command does."""
+
+    @pytest.fixture
+    def checkpointer(self, tmp_path):
+        """One of a run."""
+        return WholeCheckpointer(tmp_path / "save")
+
+    def stop(self, checkpointer):
+        """What a user is told who stops a run."""
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            with stoppable(checkpointer):
+                raise KeyboardInterrupt
+        return str(interrupt.value)
+
+    def test_by_the_user(self, checkpointer):
+        """Before the first checkpoint, and after."""
+        anew = "nothing is saved yet, and the same command begins anew"
+        assert self.stop(checkpointer) == anew
+        path = checkpointer.save_checkpoint().path
+        on = f"{path} is kept, and the same command goes on"
+        assert self.stop(checkpointer) == on
+
+    @pytest.mark.parametrize("persistently", [False, True])
+    def test_debugging(self, checkpointer, tmp_path, persistently):
+        """What it saves is gone with the program, unless asked for."""
+        options = {"debug": True, "debug_persistently": persistently}
+        sb.Brain(run_opts=options, checkpointer=checkpointer)
+        path = checkpointer.save_checkpoint().path
+        kept = f"{path} is kept, and the same command goes on"
+        if not persistently:
+            kept = "debugging keeps nothing, and the same command begins anew"
+        assert self.stop(checkpointer) == kept
+
+    def test_by_a_full_disk(self, checkpointer, tmp_path):
+        """Any other error of the system is a fault, and stays what it is."""
+        for place in ((), (str(tmp_path / "log.txt"),)):
+            where = place[0] if place else checkpointer.checkpoints_dir
+            full = OSError(errno.ENOSPC, "No space left", *place)
+            with pytest.raises(
+                StoppedError,
+                match=f"^{where}: expected room .*No space left.; nothing is s",
+            ):
+                with stoppable(checkpointer):
+                    raise full
+        with pytest.raises(PermissionError), stoppable(checkpointer):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
 
 
 def test_libraries_are_quiet(monkeypatch):

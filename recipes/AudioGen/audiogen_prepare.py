@@ -31,6 +31,7 @@ def prepare_audiogen(
     excerpt_seconds=0.00726,
     offset=0.0,
     csv_sample_rate=44100,
+    in_use=False,
 ):
     """Write the targets as audio, and a manifest of them.
 
@@ -56,6 +57,9 @@ def prepare_audiogen(
         Where the first one starts, in seconds.
     csv_sample_rate : int
         Rate of the sequences in the CSV file, in Hz.
+    in_use : bool
+        Whether something was trained with these options before, so that what
+        the targets come from may be gone.
 
     Returns
     -------
@@ -69,7 +73,9 @@ def prepare_audiogen(
     corpus = Path(audio or targets or "tune").name
     save_json, folder = Path(save_json), Path(save_folder).absolute()
     given = audio or targets
-    if given and not os.path.exists(given) and comes_from(save_json, corpus):
+    is_gone = given is not None and not os.path.exists(given)
+    if in_use and is_gone and comes_from(save_json, corpus):
+        print(f"{given} is gone: training goes on with what was taken from it.")
         return corpus
     if targets is not None:
         sequences, rate = read_sequences(targets), csv_sample_rate

@@ -33,7 +33,7 @@ from speechbrain_cwrnn.hparams import (
 )
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.manifest import name_corpus
-from speechbrain_cwrnn.program import run_program
+from speechbrain_cwrnn.program import run_program, stoppable
 
 
 class GeneratorBrain(EnsembleBrain):
@@ -121,7 +121,8 @@ def main(hparams_file, run_opts, overrides):
     refuse_run_options(run_opts, hparams)
     # What is wrong with the networks shows before anything is written.
     find_engine(hparams["model"](), hparams["num_seeds"])
-    with sole_run(hparams["output_folder"], hparams["checkpointer"]):
+    folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
+    with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)
 
 
@@ -140,6 +141,7 @@ def run(hparams_file, run_opts, overrides, hparams):
             excerpt_seconds=hparams["excerpt_seconds"],
             offset=hparams["offset"],
             csv_sample_rate=hparams["csv_sample_rate"],
+            in_use=in_use,
         )
     targets = read_targets(hparams["train_annotation"])
     if hparams["skip_prep"]:

@@ -49,7 +49,7 @@ from speechbrain_cwrnn.manifest import (
     without_places,
 )
 from speechbrain_cwrnn.pretrained import save_pretrained
-from speechbrain_cwrnn.program import run_program
+from speechbrain_cwrnn.program import run_program, stoppable
 
 
 class WordBrain(EnsembleBrain):
@@ -262,7 +262,8 @@ def main(hparams_file, run_opts, overrides):
     refuse_run_options(run_opts, hparams)
     # What is wrong with the networks shows before anything is written.
     check_networks(hparams)
-    with sole_run(hparams["output_folder"], hparams["checkpointer"]):
+    folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
+    with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)
 
 
@@ -354,8 +355,7 @@ def run(hparams_file, run_opts, overrides, hparams):
     source = save_pretrained(
         Path(hparams["output_folder"]) / "pretrained",
         Path(__file__).parent / "hparams" / "inference.yaml",
-        hparams_file,
-        overrides,
+        hparams["output_folder"],
         {
             "mean_var_norm": hparams["normalize"]._save,
             "embedding_model": partial(

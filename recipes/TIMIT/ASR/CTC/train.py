@@ -47,7 +47,7 @@ from speechbrain_cwrnn.manifest import (
     without_places,
 )
 from speechbrain_cwrnn.pretrained import check_inference, save_pretrained
-from speechbrain_cwrnn.program import run_program
+from speechbrain_cwrnn.program import run_program, stoppable
 from speechbrain_cwrnn.report import whole_file, write_results
 from speechbrain_cwrnn.run_options import check_run_options
 
@@ -148,8 +148,7 @@ class ASRBrain(sb.Brain):
         raise StoppedError(
             f"epoch {self.hparams.epoch_counter.current}: expected a finite "
             f"output of the model, and {cause} is not (begin anew with a lower "
-            f"--lr or --max_grad_norm in another --output_folder; "
-            f"{self.checkpointer.kept()})."
+            f"--lr or --max_grad_norm in another --output_folder)."
         )
 
     def _should_save_intra_epoch_ckpt(self, *args):
@@ -367,7 +366,8 @@ def main(hparams_file, run_opts, overrides):
     check_inference(FOLDER / hparams["inference_file"], hparams)
     check_run_options(run_opts, hparams, REFUSED)
     sb.utils.distributed.ddp_init_group(run_opts)
-    with sole_run(hparams["output_folder"], hparams["checkpointer"]):
+    folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
+    with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)
 
 
@@ -418,10 +418,10 @@ def run(hparams_file, run_opts, overrides, hparams):
     if brain.debug:
         print("Debugging: no results are written.")
     elif if_main_process():
-        write_output(brain, hparams, corpus, hparams_file, overrides)
+        write_output(brain, hparams, corpus)
 
 
-def write_output(brain, hparams, corpus, hparams_file, overrides):
+def write_output(brain, hparams, corpus):
     """The errors, and a folder for `EncoderASR.from_hparams`."""
     name = hparams["error_name"]
     best = hparams["checkpointer"].find_checkpoint(min_key=name)
@@ -451,8 +451,7 @@ def write_output(brain, hparams, corpus, hparams_file, overrides):
     source = save_pretrained(
         Path(hparams["output_folder"]) / "pretrained",
         FOLDER / hparams["inference_file"],
-        hparams_file,
-        overrides,
+        hparams["output_folder"],
         savers,
     )
     print(f"The model, for EncoderASR: {source}")
