@@ -4,8 +4,8 @@ r"""Time the kernels for the GPU with other blocks, warps and stages.
 > python benchmarks/tune_gpu.py --csv tune.csv
 > python benchmarks/tune_gpu.py --dtype bfloat16 --group 64 --csv tune.csv
 
-For each group size, dtype (float32 exact, and rounded to TF32) and number of
-sequences, each candidate is checked against the loop in PyTorch, then timed.
+For each group size, cell, dtype (float32 exact, and rounded to TF32) and number
+of sequences, each candidate is checked against the loop in PyTorch, then timed.
 Prints the best ones beside what `gpu.options` has, which stays as it is; --csv
 adds the rows of all. What does not compile, fit or compute the right numbers
 has a note in place of times. It needs torch and triton alone.
@@ -31,7 +31,8 @@ from breakdown import ALL, Stopwatch
 from speed import add_rows, machine
 from triton.errors import TritonError
 
-from speechbrain_cwrnn.sweep import eager, gpu
+from speechbrain_cwrnn.cells import Cell
+from speechbrain_cwrnn.sweep import Group, eager, gpu
 
 DTYPES = {
     "bfloat16": torch.bfloat16,
@@ -39,6 +40,9 @@ DTYPES = {
     "tf32": torch.float32,
     "float16": torch.float16,
 }
+CELLS = {"plain": Cell(), "gated": Cell(gated=True)}
+# What tells one table of candidates from another.
+CASE = ["cell", "dtype", "group", "batch"]
 # In one go, so that the host prepares a launch while another one runs.
 LAUNCHES = 10
 # What a kernel that does not compile, fit or run may raise.
@@ -51,26 +55,28 @@ class Candidate:
 
     how: dict
 
-    def forward(self, state, weight, nonlinearity):
+    def forward(self, group, z):
         """As `gpu.forward`."""
-        gpu.launch("forward_kernel", (state,), weight, nonlinearity, self.how)
+        gpu.launch("forward_kernel", group, (z,), self.how)
 
-    def backward(self, dstate, state, weight, nonlinearity):
+    def backward(self, group, z, dstate, dz):
         """As `gpu.backward`."""
-        signals = (dstate, state)
-        gpu.launch("backward_kernel", signals, weight, nonlinearity, self.how)
+        z = z if group.cell.gated else None
+        gpu.launch("backward_kernel", group, (z, dstate, dz), self.how)
 
 
 class Problem:
     """A group of k units to run on B sequences for N steps, and its answer."""
 
-    def __init__(self, dtype, k, B, N, device):
+    def __init__(self, cell, dtype, k, B, N, device):
         def draw(*shape, scale):
             x = torch.randn(*shape, device=device)
             return (scale * x).to(DTYPES[dtype])
 
         # Contractive, so that errors do not grow over time.
-        self.weight = draw(1, k, k, scale=0.4 / math.sqrt(k))
+        self.cell, rows = cell, cell.columns * k
+        self.weight = draw(1, rows, k, scale=0.4 / math.sqrt(k))
+        self.z = draw(1, B, N, rows, scale=0.7)
         self.state = draw(1, B, 1 + N, k, scale=0.7)
         self.dstate = draw(1, B, 1 + N, k, scale=1)
         self.exact = self.solve(eager, torch.float64)
@@ -81,18 +87,24 @@ class Problem:
             for error, exact in zip(self.errors(eager), self.exact)
         ]
 
-    def solve(self, engine, dtype=None):
-        """States, and gradients at them, from an engine."""
-        state, dstate, weight = (
+    def copies(self, dtype=None):
+        """What an engine gets, to write to: group, z, dstate and dz."""
+        z, state, dstate, weight = (
             x.to(dtype or x.dtype, copy=True)
-            for x in (self.state, self.dstate, self.weight)
+            for x in (self.z, self.state, self.dstate, self.weight)
         )
-        engine.forward(state, weight, "tanh")
-        engine.backward(dstate, state, weight, "tanh")
-        return state, dstate
+        dz = torch.cat([z[:, :, :1], z], dim=2)
+        return Group(state, weight, None, self.cell), z, dstate, dz
+
+    def solve(self, engine, dtype=None):
+        """States, and gradients, from an engine."""
+        group, z, dstate, dz = self.copies(dtype)
+        engine.forward(group, z)
+        engine.backward(group, z, dstate, dz)
+        return group.state, dz, dstate[:, :, 0]
 
     def errors(self, engine):
-        """Root mean squares of the errors of both."""
+        """Root mean squares of the errors of each."""
         return [
             float((actual.double() - exact).square().mean().sqrt())
             for actual, exact in zip(self.solve(engine), self.exact)
@@ -121,13 +133,10 @@ def candidates(how):
 
 def compile_all(hows, problem):
     """Compile side by side what is then found compiled."""
-    first = problem.state[:, :1, :2].contiguous()
 
     def run(how):
         with suppress(*FAILURES):
-            engine = Candidate(how)
-            engine.forward(first.clone(), problem.weight, "tanh")
-            engine.backward(first.clone(), first, problem.weight, "tanh")
+            problem.solve(Candidate(how))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(run, hows))
@@ -141,17 +150,17 @@ def measure(engine, problem, watch, repeats):
         note = f"{type(error).__name__}: {error}".partition("\n")[0]
     if note:
         return math.nan, math.nan, note
-    state, dstate = problem.state.clone(), problem.dstate.clone()
+    group, z, dstate, dz = problem.copies()
 
     def forward():
         for _ in range(LAUNCHES):
-            engine.forward(state, problem.weight, "tanh")
+            engine.forward(group, z)
 
     def backward():
         for _ in range(LAUNCHES):
-            engine.backward(dstate, state, problem.weight, "tanh")
+            engine.backward(group, z, dstate, dz)
 
-    steps = LAUNCHES * (problem.state.shape[2] - 1)
+    steps = LAUNCHES * z.shape[2]
     times = []
     for function in (forward, backward):
         runs = [watch.run(function)[1][ALL] for _ in range(1 + repeats)]
@@ -160,13 +169,13 @@ def measure(engine, problem, watch, repeats):
     return *times, ""
 
 
-def tune(dtype, k, B, args):
+def tune(cell, dtype, k, B, args):
     """The rows of all candidates of a case, the one in use first."""
     torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
-    problem = Problem(dtype, k, B, args.time, args.device)
-    hows = candidates(gpu.options(DTYPES[dtype], k, R=1, B=B))
+    problem = Problem(CELLS[cell], dtype, k, B, args.time, args.device)
+    hows = candidates(gpu.options(DTYPES[dtype], k, 1, B, CELLS[cell]))
     if problem.state.is_cuda:
-        compile_all(hows, problem)
+        compile_all(hows, Problem(CELLS[cell], dtype, k, 1, 1, args.device))
     watch, rows = Stopwatch(args.device), []
     for how in hows:
         forward, backward, note = measure(
@@ -174,6 +183,7 @@ def tune(dtype, k, B, args):
         )
         rows.append(
             {
+                "cell": cell,
                 "dtype": dtype,
                 "group": k,
                 "batch": B,
@@ -203,7 +213,7 @@ def print_best(rows):
 
         in_use, *_ = rows
         right = [row for row in rows if not row["note"]]
-        cells = [in_use["dtype"], in_use["group"], in_use["batch"], direction]
+        cells = [in_use[name] for name in CASE] + [direction]
         for row in (in_use, min(right, key=total, default=in_use)):
             cells += [row["block"], row["warps"], row["stages"]]
             cells += [f"{total(row):.3f}"]
@@ -219,6 +229,7 @@ def parse_arguments():
     add = parser.add_argument
     # The most telling ones first.
     add("--group", type=int, nargs="+", default=[64, 128, 32, 256, 16])
+    add("--cell", nargs="+", default=list(CELLS), choices=CELLS)
     add("--dtype", nargs="+", default=list(DTYPES), choices=DTYPES)
     add("--batch", type=int, nargs="+", default=[16, 2112], help="sequences")
     add("--time", type=int, default=256, help="steps")
@@ -232,13 +243,16 @@ def main():
     """Measure, print and save."""
     args = parse_arguments()
     torch.manual_seed(0)
-    columns = ["dtype", "group", "batch", "direction"]
+    columns = [*CASE, "direction"]
     for which in ("in use", "best"):
         columns += [f"{which}: block", "warps", "stages", "us a step"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for k, dtype, B in itertools.product(args.group, args.dtype, args.batch):
-        if gpu.supports(torch.device(args.device), DTYPES[dtype], k):
-            rows = tune(dtype, k, B, args)
+    device = torch.device(args.device)
+    for k, cell, dtype, B in itertools.product(
+        args.group, args.cell, args.dtype, args.batch
+    ):
+        if gpu.supports(device, DTYPES[dtype], k, CELLS[cell]):
+            rows = tune(cell, dtype, k, B, args)
             print_best(rows)
             if args.csv:
                 add_rows(args.csv, rows)

@@ -48,9 +48,9 @@ Authors
 """
 
 from speechbrain_cwrnn.ensemble import Ensemble
-from speechbrain_cwrnn.functional import clockwork_rnn
+from speechbrain_cwrnn.functional import clockwork_ligru, clockwork_rnn
 from speechbrain_cwrnn.rnn import ClockworkRNN
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["ClockworkRNN", "Ensemble", "clockwork_rnn"]
+__all__ = ["ClockworkRNN", "Ensemble", "clockwork_ligru", "clockwork_rnn"]

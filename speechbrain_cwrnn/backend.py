@@ -30,7 +30,6 @@ _MODULES = {
     "triton": (sweep, "gpu"),
 }
 ENGINES = tuple(_MODULES)
-NONLINEARITIES = ("tanh", "relu")
 
 
 class Choice(NamedTuple):
@@ -87,11 +86,11 @@ def choose_name(backend, x, groups):
                 f"({_fault_of_numba()})."
             )
         return "cpu"
-    largest = max(groups.group_sizes)
+    case = x.device, x.dtype, max(groups.group_sizes), groups.cell
     if backend == "triton":
-        gpu.require(x.device, x.dtype, largest)
+        gpu.require(*case)
         return "triton"
-    if x.is_cuda and gpu.supports(x.device, x.dtype, largest):
+    if x.is_cuda and gpu.supports(*case):
         return "triton"
     small = runs and _is_small(x.shape[:-2].numel(), groups)
     return "cpu" if small and _compiles() else "eager"
@@ -102,14 +101,6 @@ def check_backend(backend):
     if backend not in ("auto", *ENGINES):
         names = ", ".join(repr(name) for name in ("auto", *ENGINES))
         raise InputError(f"backend={backend!r}: expected one of {names}.")
-
-
-def check_nonlinearity(nonlinearity):
-    """Raise an error if the engines do not know a nonlinearity."""
-    if nonlinearity not in NONLINEARITIES:
-        raise InputError(
-            f"nonlinearity={nonlinearity!r}: expected one of {NONLINEARITIES}."
-        )
 
 
 def _is_small(sequences, groups):

@@ -16,6 +16,7 @@ from operator import index
 
 import torch
 
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.checks import check_integer, has_known_values
 from speechbrain_cwrnn.errors import InputError
 
@@ -38,26 +39,32 @@ class Groups:
         Units of each group.
     clock : int or torch.Tensor
         Steps since the state was zero, one for all or one per sequence [R, B].
-    nonlinearity : str
-        f, "tanh" or "relu".
+    cell : Cell
+        What its units do then.
 
     Example
     -------
-    >>> groups = Groups((1, 2, 4), (3, 3, 2), clock=1)
-    >>> groups.units[2], groups.count_ticks(9)
-    (slice(6, 8, None), [9, 4, 2])
+    >>> groups = Groups((1, 2, 4), (3, 3, 2), 1, Cell(gated=True))
+    >>> groups.units[2], groups.rows[2], groups.count_ticks(9)
+    (slice(6, 8, None), slice(12, 16, None), [9, 4, 2])
     """
 
     periods: tuple
     group_sizes: tuple
     clock: int | torch.Tensor = 0
-    nonlinearity: str = "tanh"
+    cell: Cell = Cell()
 
     @property
     def units(self):
         """Where the units of each group are: a list of slices."""
         ends = list(accumulate(self.group_sizes))
         return [slice(end - k, end) for end, k in zip(ends, self.group_sizes)]
+
+    @property
+    def rows(self):
+        """Where z and the weights of each group are: a list of slices."""
+        C = self.cell.columns
+        return [slice(C * units.start, C * units.stop) for units in self.units]
 
     def count_ticks(self, T):
         """How often each group ticks in T steps."""

@@ -1,18 +1,32 @@
-"""A layer in one direction, as a function that checks what it is given.
+"""A layer in one direction, as functions that check what they are given.
 
 Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch.nn import ParameterList
 
-from speechbrain_cwrnn.backend import check_backend, check_nonlinearity
-from speechbrain_cwrnn.clock import Groups, check_clock, check_periods
+from speechbrain_cwrnn.apart import group_options, project_op, recur_op
+from speechbrain_cwrnn.backend import check_backend
+from speechbrain_cwrnn.cells import Cell, check_nonlinearity
+from speechbrain_cwrnn.checks import has_known_values
+from speechbrain_cwrnn.clock import (
+    Groups,
+    check_clock,
+    check_periods,
+    count_ticks,
+    first_tick,
+)
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.op import run
+from speechbrain_cwrnn.inputs import split_inputs
+from speechbrain_cwrnn.linear import Layer
+from speechbrain_cwrnn.op import run, simplify
 from speechbrain_cwrnn.plain import unroll
+from speechbrain_cwrnn.transforms import is_transformed
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -54,7 +68,7 @@ def clockwork_rnn(
     clock : int or torch.Tensor
         Steps since the state was zero, one for all or one per sequence [B].
     nonlinearity : str
-        "tanh" or "relu".
+        "tanh", "relu" or "leaky_relu".
     backend : str
         Engine of the recurrence; see `speechbrain_cwrnn.backend`.
 
@@ -75,39 +89,145 @@ def clockwork_rnn(
     >>> output.shape, hn.shape
     (torch.Size([2, 10, 6]), torch.Size([2, 6]))
     """
-    check_nonlinearity(nonlinearity)
+    layer = Layer(x, weight_ih, weight_hh, bias, h0)
+    layer, groups = _prepare(layer, periods, clock, Cell(nonlinearity))
     check_backend(backend)
-    periods = check_periods(periods, given=periods)
-    clock = check_clock(clock)
-    at_host = not isinstance(clock, torch.Tensor)
-    _check_kinds(x, weight_ih, weight_hh, bias, h0)
-    group_sizes = tuple(w.shape[:1].numel() for w in weight_hh)
-    if h0 is None:
-        h0 = x.new_zeros(x.shape[0], sum(group_sizes))
-    if not at_host:
-        clock = clock.to(x.device)
-    groups = Groups(periods, group_sizes, clock, nonlinearity)
-    _check_shapes(x, weight_ih, weight_hh, bias, h0, groups)
     if x.shape[1] == 1:
-        output = unroll(x, weight_ih, weight_hh, bias, h0, groups)
+        z = F.linear(x, weight_ih, bias)
+        output = unroll(z, weight_hh, layer.h0, groups)
     else:
         x, weight_ih, weight, bias = _autocast(
             x, weight_ih, dense_weight(weight_hh), bias
         )
+        at_host = isinstance(groups.clock, int)
         output = run(
             x,
             weight_ih,
             weight,
             bias,
-            h0.to(x.dtype),
-            None if at_host else clock,
-            clock if at_host else 0,
-            periods,
-            group_sizes,
+            layer.h0.to(x.dtype),
+            None if at_host else groups.clock,
+            groups.clock if at_host else 0,
+            groups.periods,
+            groups.group_sizes,
             nonlinearity,
             backend,
         )
     # A copy: either may be changed in place.
+    return output, output[:, -1].clone()
+
+
+def clockwork_ligru(
+    x,
+    weight_ih,
+    weight_hh,
+    bias=None,
+    h0=None,
+    *,
+    periods,
+    clock=0,
+    nonlinearity="tanh",
+    norms=None,
+    mask=None,
+    steps=None,
+    backend="auto",
+):
+    """Functional version of a `ClockworkLiGRU` of one layer and direction.
+
+        c = f(norm(V_i x[t] + b_i) + sum_{j >= i} W_ij h_j[t-1])
+        u = sigmoid(norm(Vu_i x[t] + bu_i) + sum_{j >= i} U_ij h_j[t-1])
+        h_i[t] = u h_i[t-1] + (1 - u) m c
+
+    if (clock + t) % P_i == 0, and h_i[t] = h_i[t-1] otherwise, for the groups
+    i = 1, ..., G of rising period P_i. With a single group of period 1, this
+    is the Li-GRU of Ravanelli et al. (arXiv:1803.10225).
+
+    It can be differentiated once; more often by `torch.func` alone.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        Input [B, T, F]; F may be 0.
+    weight_ih : torch.Tensor
+        Input weights [2 H, F], fastest group first; of each group, those of
+        the candidates V_i come before those of the gates Vu_i.
+    weight_hh : list of torch.Tensor
+        Block rows of the recurrent weights: the i-th, of the i-th fastest
+        group, is [2 k_i, k_i + ... + k_G], W_i above U_i.
+    bias : torch.Tensor or None
+        Bias [2 H], in the order of weight_ih.
+    h0 : torch.Tensor or None
+        State before the first step [B, H]; None for zero.
+    periods : sequence of int
+        Period of each group in steps, strictly increasing.
+    clock : int or torch.Tensor
+        Steps since the state was zero, one for all or one per sequence [B].
+    nonlinearity : str
+        f: "tanh", "relu" or "leaky_relu".
+    norms : sequence of callable or None
+        What normalises z = V x + b, for each group. Each gets z [B, N, 2 k_i]
+        at N places, its ticks among them, and which of these are ticks inside
+        of the sequences [B, N]; or None where all are.
+    mask : torch.Tensor or None
+        m, of the recurrent dropout [B, H]; None for one. It has no gradient.
+    steps : torch.Tensor or None
+        Number of steps of each sequence [B], for norms; None for all.
+    backend : str
+        Engine of the recurrence; see `speechbrain_cwrnn.backend`.
+
+    Returns
+    -------
+    output : torch.Tensor
+        The state after every step [B, T, H].
+    hn : torch.Tensor
+        The state after the last step [B, H].
+
+    Example
+    -------
+    >>> x = torch.rand(2, 10, 3)
+    >>> weight_hh = [torch.rand(8, 6), torch.rand(4, 2)]
+    >>> output, hn = clockwork_ligru(
+    ...     x, torch.rand(12, 3), weight_hh, periods=(1, 4)
+    ... )
+    >>> output.shape, hn.shape
+    (torch.Size([2, 10, 6]), torch.Size([2, 6]))
+    """
+    layer = Layer(x, weight_ih, weight_hh, bias, h0, mask)
+    cell = Cell(nonlinearity, gated=True)
+    layer, groups = _prepare(layer, periods, clock, cell)
+    check_backend(backend)
+    B, T, _ = x.shape
+    h0, clock = layer.h0, groups.clock
+    if T == 1 or is_transformed():
+        z = F.linear(x, weight_ih, bias)
+        if norms is not None:
+            parts = z.split([2 * k for k in groups.group_sizes], dim=-1)
+            parts = [
+                norm(part, _ticks(x, period, clock, steps))
+                for norm, part, period in zip(norms, parts, groups.periods)
+            ]
+            z = torch.cat(parts, dim=-1)
+        output = unroll(z, weight_hh, h0, groups, mask)
+    else:
+        x, weight_ih, weight, bias = _autocast(
+            x, weight_ih, dense_weight(weight_hh), bias
+        )
+        if isinstance(clock, torch.Tensor) and has_known_values(clock):
+            clock = simplify(clock)
+            groups = replace(groups, clock=clock)
+        options = group_options(groups)
+        values = project_op(x, weight_ih, bias, *options)
+        parts = split_inputs(values.unsqueeze(0), B, T, groups).parts
+        parts = [part.squeeze(0) for part in parts]
+        if norms is not None:
+            parts = [
+                norm(part, _inside(x, period, clock, steps))
+                for norm, part, period in zip(norms, parts, groups.periods)
+            ]
+        h0, mask = (t if t is None else t.to(x.dtype) for t in (h0, mask))
+        output, _ = recur_op(parts, weight, h0, mask, *options, T, backend)
+        # The operation needs its own for the gradient.
+        output = output.clone()
     return output, output[:, -1].clone()
 
 
@@ -135,21 +255,40 @@ def dense_weight(weight_hh):
     return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
 
 
-def _check_kinds(x, weight_ih, weight_hh, bias, h0):
+def _prepare(layer, periods, clock, cell):
+    """The layer, with an initial state, and its groups, or an error that says
+    what does not fit; weight is the list of block rows."""
+    check_nonlinearity(cell.nonlinearity)
+    periods = check_periods(periods, given=periods)
+    clock = check_clock(clock)
+    _check_kinds(layer)
+    x, rows = layer.x, layer.weight
+    group_sizes = tuple(w.shape[:1].numel() // cell.columns for w in rows)
+    if layer.h0 is None:
+        h0 = x.new_zeros(x.shape[0], sum(group_sizes))
+        layer = layer._replace(h0=h0)
+    if isinstance(clock, torch.Tensor):
+        clock = clock.to(x.device)
+    groups = Groups(periods, group_sizes, clock, cell)
+    _check_shapes(layer, groups)
+    return layer, groups
+
+
+def _check_kinds(layer):
     """Raise an error if something is not a tensor of numbers, where x is."""
+    x, weight_hh = layer.x, layer.weight
     # A tuple, as torch.compile of PyTorch 2.7 knows no unions of types.
     if not isinstance(weight_hh, (list, tuple, ParameterList)):
         raise InputError(
             f"weight_hh of type {type(weight_hh).__name__}: expected a list "
             f"of tensors."
         )
-    tensors = {"x": x, "weight_ih": weight_ih}
+    tensors = {"x": x, "weight_ih": layer.weight_ih}
     for i, w in enumerate(weight_hh):
         tensors[f"weight_hh[{i}]"] = w
-    if bias is not None:
-        tensors["bias"] = bias
-    if h0 is not None:
-        tensors["h0"] = h0
+    for name in ("bias", "h0", "mask"):
+        if getattr(layer, name) is not None:
+            tensors[name] = getattr(layer, name)
     device = getattr(x, "device", None)
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
@@ -174,21 +313,53 @@ def _check_kinds(x, weight_ih, weight_hh, bias, h0):
         )
 
 
-def _check_shapes(x, weight_ih, weight_hh, bias, h0, groups):
+def _inside(x, period, clock, steps):
+    """Which ticks of a group are inside of each sequence [B, N], or None where
+    all are: x [B, T, F]."""
+    B, T, _ = x.shape
+    if steps is None and isinstance(clock, int):
+        return None
+    first = first_tick(clock, period)
+    if isinstance(clock, torch.Tensor):
+        first = first.unsqueeze(-1)
+    N = count_ticks(T, clock, period)
+    ticks = first + period * torch.arange(N, device=x.device)
+    end = T if steps is None else steps.unsqueeze(-1)
+    return (ticks < end).expand(B, N)
+
+
+def _ticks(x, period, clock, steps):
+    """At which steps of each sequence a group ticks [B, T]."""
+    B, T, _ = x.shape
+    time = torch.arange(T, device=x.device)
+    if isinstance(clock, torch.Tensor):
+        clock = clock.unsqueeze(-1)
+    ticks = (clock + time) % period == 0
+    if steps is not None:
+        ticks = ticks & (time < steps.unsqueeze(-1))
+    return ticks.expand(B, T)
+
+
+def _check_shapes(layer, groups):
     """Raise an error that says what does not fit, which no engine would."""
-    group_sizes = groups.group_sizes
+    x, group_sizes = layer.x, groups.group_sizes
     if len(groups.periods) != len(group_sizes):
         raise InputError(
             f"periods={groups.periods}: expected one for each of the "
             f"{len(group_sizes)} block rows of weight_hh."
         )
     B, _, features = x.shape
-    H = sum(group_sizes)
-    expected = {"weight_ih": (weight_ih, (H, features)), "h0": (h0, (B, H))}
-    for i, (w, k) in enumerate(zip(weight_hh, group_sizes)):
-        expected[f"weight_hh[{i}]"] = w, (k, sum(group_sizes[i:]))
-    if bias is not None:
-        expected["bias"] = bias, (H,)
+    H, C = sum(group_sizes), groups.cell.columns
+    expected = {
+        "weight_ih": (layer.weight_ih, (C * H, features)),
+        "h0": (layer.h0, (B, H)),
+    }
+    for i, (w, k) in enumerate(zip(layer.weight, group_sizes)):
+        expected[f"weight_hh[{i}]"] = w, (C * k, sum(group_sizes[i:]))
+    if layer.bias is not None:
+        expected["bias"] = layer.bias, (C * H,)
+    if layer.mask is not None:
+        expected["mask"] = layer.mask, (B, H)
     if isinstance(groups.clock, torch.Tensor):
         expected["clock"] = groups.clock, (B,)
     cast = _is_autocast(x)
@@ -200,7 +371,8 @@ def _check_shapes(x, weight_ih, weight_hh, bias, h0, groups):
                 f"{list(group_sizes)}."
             )
         # States are cast, whatever they are.
-        if tensor.dtype != x.dtype and name not in ("h0", "clock") and not cast:
+        same = tensor.dtype == x.dtype or cast
+        if not same and name not in ("h0", "mask", "clock"):
             raise InputError(
                 f"{name} in {tensor.dtype}: expected {x.dtype}, as of x."
             )

@@ -2,9 +2,9 @@
 
 This is the step before the recurrence, whichever way that runs; between the
 two there is room for what shall happen to z. All z are one tensor, group after
-group, in which each group has its part [R, B, N, k]. Where each sequence has a
-clock of its own, one that ticks less often than others has ticks past the end;
-there z is that of the last step, and its gradient zero.
+group, in which each group has its part [R, B, N, C k]. Where each sequence has
+a clock of its own, one that ticks less often than others has ticks past the
+end; there z is that of the last step, and its gradient zero.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -25,30 +25,44 @@ class Inputs(NamedTuple):
     Arguments
     ---------
     values : torch.Tensor
-        The numbers of all groups, one group after the other.
+        The numbers of all groups [R, B S], one group after the other.
     parts : list of torch.Tensor
-        Those of each group [R, B, N, k], as views.
+        Those of each group [R, B, N, C k], as views.
     groups : Groups
         Whose they are.
+    T : int
+        In how many steps.
     """
 
     values: torch.Tensor
     parts: list
     groups: Groups
+    T: int
 
 
 def empty_inputs(x, groups):
     """Room for the z of groups that see x [R, B, T, F]."""
     R, B, T, _ = x.shape
-    shapes = [
-        (R, B, N, k) for N, k in zip(groups.count_ticks(T), groups.group_sizes)
-    ]
-    sizes = [prod(shape) for shape in shapes]
-    values = x.new_empty(sum(sizes))
+    size = sum(prod(shape) for shape in _shapes(groups, T))
+    return split_inputs(x.new_empty(R, B * size), B, T, groups)
+
+
+def split_inputs(values, B, T, groups):
+    """The z of B sequences of T steps [R, B S], and its parts."""
+    shapes = _shapes(groups, T)
+    parts = values.split([B * prod(shape) for shape in shapes], dim=1)
     parts = [
-        part.view(shape) for part, shape in zip(values.split(sizes), shapes)
+        part.view(len(part), B, *shape) for part, shape in zip(parts, shapes)
     ]
-    return Inputs(values, parts, groups)
+    return Inputs(values, parts, groups, T)
+
+
+def _shapes(groups, T):
+    """Ticks and columns [N, C k] of each group."""
+    C = groups.cell.columns
+    return [
+        (N, C * k) for N, k in zip(groups.count_ticks(T), groups.group_sizes)
+    ]
 
 
 def project(layer, groups):
@@ -67,11 +81,11 @@ def project(layer, groups):
         z_i[n] = V_i x[t] + b_i, where t is the n-th tick of group i.
     """
     z = empty_inputs(layer.x, groups)
-    for part, period, units in zip(z.parts, groups.periods, groups.units):
+    for part, period, rows in zip(z.parts, groups.periods, groups.rows):
         linear(
             take_ticks(layer.x, groups.clock, period),
-            layer.weight_ih[:, units],
-            None if layer.bias is None else layer.bias[:, units],
+            layer.weight_ih[:, rows],
+            None if layer.bias is None else layer.bias[:, rows],
             out=part,
         )
     return z
@@ -101,15 +115,15 @@ def project_backward(dz, layer, needs_dx):
     groups, dx = dz.groups, None
     dweight_ih = weight_ih.new_empty(weight_ih.shape)
     dbias = weight_ih.new_empty(weight_ih.shape[:2])
-    for part, period, units in zip(dz.parts, groups.periods, groups.units):
+    for part, period, rows in zip(dz.parts, groups.periods, groups.rows):
         outer(
             part,
             take_ticks(x, groups.clock, period),
-            out=dweight_ih[:, units],
+            out=dweight_ih[:, rows],
         )
-        torch.sum(part, (1, 2), out=dbias[:, units])
+        torch.sum(part, (1, 2), out=dbias[:, rows])
         if needs_dx:
-            dx_of_group = linear(part, weight_ih[:, units].mT)
+            dx_of_group = linear(part, weight_ih[:, rows].mT)
             if dx is None and dx_of_group.shape == x.shape:
                 dx = dx_of_group
             else:

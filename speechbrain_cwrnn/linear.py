@@ -19,14 +19,16 @@ class Layer(NamedTuple):
     x : torch.Tensor
         Input [R, B, T, F].
     weight_ih : torch.Tensor
-        Input weights V [R, H, F].
+        Input weights V [R, C H, F], for cells of C columns.
     weight : torch.Tensor
-        Recurrent weights W [R, H, H]; what stands below the blocks is not
+        Recurrent weights W [R, C H, H]; what stands below the blocks is not
         looked at.
     bias : torch.Tensor or None
-        Bias [R, H].
+        Bias [R, C H].
     h0 : torch.Tensor
         State before the first step [R, B, H].
+    mask : torch.Tensor or None
+        What the candidates of a gated cell are multiplied with [R, B, H].
     """
 
     x: torch.Tensor
@@ -34,6 +36,7 @@ class Layer(NamedTuple):
     weight: torch.Tensor
     bias: torch.Tensor | None
     h0: torch.Tensor
+    mask: torch.Tensor | None = None
 
 
 def linear(x, weight, bias=None, out=None):

@@ -16,8 +16,10 @@ Authors
 from typing import Optional
 
 import torch
+import torch.nn.functional as F
 
 from speechbrain_cwrnn.backend import choose
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project, project_backward
 from speechbrain_cwrnn.linear import Layer
@@ -74,40 +76,43 @@ def clockwork_rnn_backward(
     layer = _layer(x, weight_ih, weight, None, h0)
     groups = _groups(clocks, clock, periods, group_sizes, nonlinearity)
     way, engine = choose(backend, x, groups)
+    output = one_leading(output, 3)
+    # A cell without gates needs no z any more.
     dz, dweight, dh0 = way.backward(
-        _one_leading(doutput, 3), _one_leading(output, 3), layer, groups, engine
+        one_leading(doutput, 3), output, None, layer, groups, engine
     )
     dx, dweight_ih, dbias = project_backward(dz, layer, needs_dx)
     if dx is None:
         dx = x.new_empty(len(layer.x), 0)
-    gradients = Layer(dx, dweight_ih, dweight, dbias, dh0)
+    gradients = dx, dweight_ih, dweight, dbias, dh0
     return tuple(g.view(*x.shape[:-3], *g.shape[1:]) for g in gradients)
 
 
 def _layer(x, weight_ih, weight, bias, h0):
     """The tensors with a single dimension of replicas."""
     return Layer(
-        _one_leading(x, 3),
-        _one_leading(weight_ih, 2),
-        _one_leading(weight, 2),
-        None if bias is None else _one_leading(bias, 1),
-        _one_leading(h0, 2),
+        one_leading(x, 3),
+        one_leading(weight_ih, 2),
+        one_leading(weight, 2),
+        None if bias is None else one_leading(bias, 1),
+        one_leading(h0, 2),
     )
 
 
 def _groups(clocks, clock, periods, group_sizes, nonlinearity):
     """The groups, with one clock for all where the host can know that."""
     if clocks is not None:
-        clock = _simplify(_one_leading(clocks, 1))
-    return Groups(tuple(periods), tuple(group_sizes), clock, nonlinearity)
+        clock = simplify(one_leading(clocks, 1))
+    cell = Cell(nonlinearity)
+    return Groups(tuple(periods), tuple(group_sizes), clock, cell)
 
 
-def _one_leading(x, dims):
+def one_leading(x, dims):
     """x with all dimensions but the last ones as a single one."""
     return x.flatten(0, -dims - 1) if x.dim() > dims else x.unsqueeze(0)
 
 
-def _simplify(clocks):
+def simplify(clocks):
     """One clock for all, where that is so and no device need be asked."""
     if clocks.device.type == "cpu" and clocks.numel():
         low, high = clocks.aminmax()
@@ -193,26 +198,25 @@ def _gradients_plain(doutput, tensors, options):
 clockwork_rnn_op.register_autograd(_gradients, setup_context=_setup_context)
 
 
-def _vmap(op):
-    """vmap's rule for op: the mapped dimension becomes the leading one."""
+def register_vmap(op):
+    """Give op a rule for vmap: the mapped dimension becomes the leading one."""
+
+    def lead(x, dim, size):
+        if isinstance(x, (list, tuple)) and isinstance(dim, (list, tuple)):
+            return [lead(*pair, size) for pair in zip(x, dim)]
+        if not isinstance(x, torch.Tensor):
+            return x
+        return x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
 
     def rule(info, in_dims, *args):
-        args = [
-            x
-            if not isinstance(x, torch.Tensor)
-            else x.expand(info.batch_size, *x.shape)
-            if dim is None
-            else x.movedim(dim, 0)
-            for x, dim in zip(args, in_dims)
-        ]
-        out = op(*args)
+        out = op(*lead(args, in_dims, info.batch_size))
         return out, 0 if isinstance(out, torch.Tensor) else (0,) * len(out)
 
-    return rule
+    op.register_vmap(rule)
 
 
-clockwork_rnn_op.register_vmap(_vmap(clockwork_rnn_op))
-clockwork_rnn_backward.register_vmap(_vmap(clockwork_rnn_backward))
+register_vmap(clockwork_rnn_op)
+register_vmap(clockwork_rnn_backward)
 
 
 def run(*args):
@@ -231,6 +235,7 @@ def _run_plain(x, weight_ih, weight, bias, h0, clocks, *options):
         )(*tensors)
     clock, periods, group_sizes, nonlinearity, _ = options
     clock = clock if clocks is None else clocks
-    groups = Groups(tuple(periods), tuple(group_sizes), clock, nonlinearity)
+    cell = Cell(nonlinearity)
+    groups = Groups(tuple(periods), tuple(group_sizes), clock, cell)
     rows = [weight[units, units.start :] for units in groups.units]
-    return unroll(x, weight_ih, rows, bias, h0, groups)
+    return unroll(F.linear(x, weight_ih, bias), rows, h0, groups)

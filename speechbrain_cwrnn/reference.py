@@ -47,7 +47,7 @@ def clockwork_rnn(
     clock : int or torch.Tensor
         Steps since the state was zero, one for all or one per sequence [B].
     nonlinearity : str
-        "tanh" or "relu".
+        "tanh", "relu" or "leaky_relu".
 
     Returns
     -------
@@ -67,7 +67,7 @@ def clockwork_rnn(
     True
     """
     B, T, _ = x.shape
-    f = getattr(torch, nonlinearity)
+    f = getattr(torch.nn.functional, nonlinearity)
     H = len(weight_ih)
     h = x.new_zeros(B, H) if h0 is None else h0
     clock = torch.as_tensor(clock, device=x.device).expand(B)

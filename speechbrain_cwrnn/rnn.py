@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechbrain_cwrnn.backend import (
-    NONLINEARITIES,
     check_backend,
-    check_nonlinearity,
     choose_name,
 )
+from speechbrain_cwrnn.cells import NONLINEARITIES, Cell, check_nonlinearity
 from speechbrain_cwrnn.checks import (
     check_bool,
     check_integer,
@@ -82,7 +81,7 @@ class ClockworkRNN(nn.Module):
         Number of units in each group. By default equal, the remainder going
         to the faster groups.
     nonlinearity : str
-        f, "tanh" or "relu".
+        f, "tanh", "relu" or "leaky_relu".
     backend : str
         Engine of the recurrence; see `speechbrain_cwrnn.backend`.
 
@@ -178,28 +177,17 @@ class ClockworkRNN(nn.Module):
             steps = count_steps(lengths, x)
             x = zero_padding(x, steps)
 
-        h, index = [], 0
+        h, D = [], self._num_directions
         for layer in range(self.num_layers):
-            outputs = []
-            for suffix in self._suffixes(layer):
-                is_reverse = suffix.endswith("_reverse")
-                output, hn = clockwork_rnn(
-                    reverse(x, steps) if is_reverse else x,
-                    *self._get_parameters(suffix),
-                    None if h0 is None else h0[index],
-                    periods=self.periods,
-                    clock=0 if clock is None else clock[index, :, 0],
-                    nonlinearity=self.nonlinearity,
-                    backend=self.backend,
-                )
-                if steps is not None:
-                    hn = last_step(output, steps).squeeze(1)
-                h.append(hn)
-                outputs.append(reverse(output, steps) if is_reverse else output)
-                index += 1
-            x = torch.cat(outputs, dim=-1) if self.bidirectional else output
-            if self.dropout and layer < self.num_layers - 1:
-                x = F.dropout(x, self.dropout, self.training)
+            own = slice(layer * D, (layer + 1) * D)
+            x, hn = self._run_layer(
+                layer,
+                x,
+                None if h0 is None else h0[own],
+                0 if clock is None else clock[own, :, 0],
+                steps,
+            )
+            h.extend(hn)
 
         B, T = x.shape[:2]
         h = torch.stack(h)
@@ -265,7 +253,7 @@ class ClockworkRNN(nn.Module):
         """
         batch_size = check_integer("batch_size", batch_size, least=0)
         x = self.weight_ih_l0.new_empty(batch_size, 1, self.input_size)
-        groups = Groups(self.periods, self.group_sizes)
+        groups = Groups(self.periods, self.group_sizes, 0, self._cell)
         return choose_name(self.backend, x, groups)
 
     def reset_parameters(self, re_init=True):
@@ -281,8 +269,9 @@ class ClockworkRNN(nn.Module):
         for name, parameter in self.named_parameters():
             nn.init.uniform_(parameter, -bound, bound)
             if re_init and name.startswith("weight_hh"):
+                k = len(parameter) // self._cell.columns
                 with torch.no_grad():
-                    nn.init.orthogonal_(parameter[:, : len(parameter)])
+                    nn.init.orthogonal_(parameter[:, :k])
 
     def get_extra_state(self):
         """What a state dict has besides parameters: the period, the units and
@@ -338,6 +327,34 @@ class ClockworkRNN(nn.Module):
             f"nonlinearity={self.nonlinearity!r}, backend={self.backend!r}"
         )
 
+    def _run_layer(self, layer, x, h0, clock, steps):
+        """The output [B, T, D*H] of a layer, and for each direction the state
+        after the last step [B, H]; h0 is [D, B, H] or None, clock [D, B] or
+        0."""
+        if layer and self.dropout:
+            x = F.dropout(x, self.dropout, self.training)
+        outputs, h = [], []
+        for i, suffix in enumerate(self._suffixes(layer)):
+            is_reverse = suffix.endswith("_reverse")
+            output, hn = clockwork_rnn(
+                reverse(x, steps) if is_reverse else x,
+                *self._get_parameters(suffix),
+                None if h0 is None else h0[i],
+                periods=self.periods,
+                clock=clock if isinstance(clock, int) else clock[i],
+                nonlinearity=self.nonlinearity,
+                backend=self.backend,
+            )
+            if steps is not None:
+                hn = last_step(output, steps).squeeze(1)
+            h.append(hn)
+            outputs.append(reverse(output, steps) if is_reverse else output)
+        return torch.cat(outputs, dim=-1) if self.bidirectional else output, h
+
+    @property
+    def _cell(self):
+        return Cell(self.nonlinearity)
+
     @property
     def _num_directions(self):
         return 2 if self.bidirectional else 1
@@ -347,15 +364,15 @@ class ClockworkRNN(nn.Module):
         return [f"l{layer}", f"l{layer}_reverse"][: self._num_directions]
 
     def _add_parameters(self, suffix, input_size):
-        H = self.hidden_size
-        shapes = {f"weight_ih_{suffix}": (H, input_size)}
+        H, C = self.hidden_size, self._cell.columns
+        shapes = {f"weight_ih_{suffix}": (C * H, input_size)}
         senders = H
         for name, k in zip(self._row_names(suffix), self.group_sizes):
-            shapes[name] = (k, senders)
+            shapes[name] = (C * k, senders)
             senders -= k
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape)))
-        bias = nn.Parameter(torch.empty(H)) if self.bias else None
+        bias = nn.Parameter(torch.empty(C * H)) if self.bias else None
         self.register_parameter(f"bias_{suffix}", bias)
 
     def _get_parameters(self, suffix):

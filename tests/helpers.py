@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from speechbrain_cwrnn.backend import ENGINES
+from speechbrain_cwrnn.sweep import Group
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -23,8 +24,11 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 CPU_ENGINES = [engine for engine in ENGINES if engine != "triton"]
 
 
-def random_layer(group_sizes, B, T, F, bias=True, h0=True, dtype=torch.float64):
-    """Arguments of `clockwork_rnn` for one layer, as leaves with gradients.
+def random_layer(
+    group_sizes, B, T, F, bias=True, h0=True, dtype=torch.float64, columns=1
+):
+    """Arguments of `clockwork_rnn` for one layer, as leaves with gradients; or,
+    with two columns, of `clockwork_ligru`.
 
     The weights are contractive, so that errors do not grow over time.
     """
@@ -36,12 +40,12 @@ def random_layer(group_sizes, B, T, F, bias=True, h0=True, dtype=torch.float64):
 
     return {
         "x": leaf(B, T, F),
-        "weight_ih": leaf(H, F, scale=0.5),
+        "weight_ih": leaf(columns * H, F, scale=0.5),
         "weight_hh": [
-            leaf(k, sum(group_sizes[i:]), scale=0.7 / H**0.5)
+            leaf(columns * k, sum(group_sizes[i:]), scale=0.7 / H**0.5)
             for i, k in enumerate(group_sizes)
         ],
-        "bias": leaf(H, scale=0.5) if bias else None,
+        "bias": leaf(columns * H, scale=0.5) if bias else None,
         "h0": leaf(B, H) if h0 else None,
     }
 
@@ -109,44 +113,56 @@ def assert_as_exact(actual, plain, exact):
             )
 
 
-def random_group(R=2, B=2, N=9, k=3):
+def random_group(R=2, B=2, N=9, k=3, columns=1):
     """z, weight and h0 of a group, not contiguous."""
-    shapes = [(R, B, N, k), (R, k, k), (R, B, k)]
+    shapes = [(R, B, N, columns * k), (R, columns * k, k), (R, B, k)]
     return [
         (0.5 * torch.randn(*shape, dtype=torch.float64).mT).contiguous().mT
         for shape in shapes
     ]
 
 
-def plain(z, weight, h0, nonlinearity):
-    """The recurrence of a group as its equation, for z [R, B, N, k]."""
+def plain(z, weight, h0, cell, mask=1):
+    """The recurrence of a group as its equation, for z [R, B, N, C k]."""
+    f = getattr(torch.nn.functional, cell.nonlinearity)
     states = []
     for z_n in z.unbind(2):
-        h0 = getattr(torch, nonlinearity)(z_n + h0 @ weight.mT)
+        a = z_n + h0 @ weight.mT
+        if cell.gated:
+            c, u = a.chunk(2, -1)
+            u = u.sigmoid()
+            h0 = u * h0 + (1 - u) * mask * f(c)
+        else:
+            h0 = f(a)
         states.append(h0)
     return torch.stack(states, 2)
 
 
-def run_plain(z, weight, h0, nonlinearity, dh):
+def run_plain(z, weight, h0, cell, dh, mask=1):
     """States and gradients by automatic differentiation, by name."""
     z, h0 = (x.detach().requires_grad_() for x in (z, h0))
-    h = plain(z, weight, h0, nonlinearity)
+    h = plain(z, weight, h0, cell, mask)
     dz, dh0 = torch.autograd.grad(h, (z, h0), dh)
     return {"h": h.detach(), "dz": dz, "dh0": dh0}
 
 
-def run_engine(engine, z, weight, h0, nonlinearity, dh):
+def run_engine(engine, z, weight, h0, cell, dh, mask=None):
     """The same from an engine for one group."""
-    state = torch.cat([h0.unsqueeze(2), z], dim=2)
-    engine.forward(state, weight, nonlinearity)
+    # Its z is a part of what all groups see; the rest is not its business.
+    size = z[0].numel()
+    inputs = z.new_full((len(z), size + 16), torch.nan)
+    z = inputs[:, :size].view(z.shape).copy_(z)
+    first = h0.unsqueeze(2)
+    state = torch.cat([first, torch.full_like(dh, torch.nan)], dim=2)
+    dstate = torch.cat([torch.zeros_like(first), dh], dim=2)
+    dz = torch.full_like(torch.cat([z, z[:, :, :1]], dim=2), torch.nan)
+    group = Group(state, weight, mask, cell)
+    engine.forward(group, z)
     assert torch.equal(state[:, :, 0], h0)
-    dstate = torch.cat([torch.zeros_like(h0).unsqueeze(2), dh], dim=2)
-    engine.backward(dstate, state, weight, nonlinearity)
-    return {
-        "h": state[:, :, 1:],
-        "dz": dstate[:, :, 1:],
-        "dh0": dstate[:, :, 0],
-    }
+    engine.backward(group, z, dstate, dz)
+    assert (dz[:, :, 0] == 0).all()
+    assert inputs[:, size:].isnan().all()
+    return {"h": state[:, :, 1:], "dz": dz[:, :, 1:], "dh0": dstate[:, :, 0]}
 
 
 @contextmanager

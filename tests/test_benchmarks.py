@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers import read_csv
 
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.sweep import eager, gpu
 
 SPEED = Path(__file__).parent.parent / "benchmarks" / "speed.py"
@@ -286,7 +287,8 @@ def test_tune(tmp_path):
     pytest.importorskip("triton", minversion="3.5")
     table = tmp_path / "tune.csv"
     sizes = "--device cpu --group 16 --batch 2 --time 1 --repeats 1"
-    options = [*sizes.split(), "--dtype", "float16", "--csv", table]
+    options = [*sizes.split(), "--dtype", "float16", "--cell", "gated"]
+    options += ["--csv", table]
     printed = run_alone(TUNE, *options, TRITON_INTERPRET="1")
     rows = read_csv(table)
     first, *others = rows
@@ -295,7 +297,7 @@ def test_tune(tmp_path):
     names = ("block", "warps", "stages")
     assert len({tuple(row[name] for name in names) for row in rows}) == 27
     assert len(rows) == 27
-    assert "| float16 | 16 | 2 | both | 8 | 2 | 3 |" in printed
+    assert "| gated | float16 | 16 | 2 | both | 8 | 2 | 3 |" in printed
     for row in rows:
         assert not row["note"]
         assert min(float(row["forward_us"]), float(row["backward_us"])) > 0
@@ -311,7 +313,7 @@ def tuning(monkeypatch):
 
 def test_candidates(tuning):
     """What is in use is one of them, and comes first."""
-    how = gpu.options(torch.bfloat16, 64, R=1, B=16)
+    how = gpu.options(torch.bfloat16, 64, R=1, B=16, cell=Cell())
     found = tuning["candidates"](how)
     assert found[0] is how
     names = ("BB", "num_warps", "STAGES")
@@ -339,10 +341,10 @@ class Altered:
     def __init__(self, change):
         self.change = change
 
-    def forward(self, state, weight, nonlinearity):
+    def forward(self, group, z):
         """As `eager.forward`."""
-        eager.forward(state, weight, nonlinearity)
-        self.change(state)
+        eager.forward(group, z)
+        self.change(group.state)
 
     backward = staticmethod(eager.backward)
 
@@ -352,9 +354,11 @@ def no_room(state):
     raise RuntimeError("out of resource\nat length")
 
 
-def test_measure(tuning):
+@pytest.mark.parametrize("cell", ["plain", "gated"])
+def test_measure(tuning, cell):
     """The median without the first run, of ten launches of all steps."""
-    problem = tuning["Problem"]("float32", 3, 2, 5, "cpu")
+    cell = tuning["CELLS"][cell]
+    problem = tuning["Problem"](cell, "float32", 3, 2, 5, "cpu")
     # Milliseconds: 1000 of them are 20 000 microseconds for each of 50 steps.
     watch = Clock(9e9, 1000, 3000, 2000, 9e9, 4000, 8000, 4500)
     times = tuning["measure"](eager, problem, watch, repeats=3)
@@ -371,7 +375,7 @@ def test_measure(tuning):
 )
 def test_not_measured(tuning, change, message):
     """What is wrong or does not run has a note, of one line, and no times."""
-    problem = tuning["Problem"]("float32", 3, 2, 5, "cpu")
+    problem = tuning["Problem"](Cell(), "float32", 3, 2, 5, "cpu")
     engine = Altered(change)
     *times, note = tuning["measure"](engine, problem, Clock(), repeats=3)
     assert note.startswith(message) and "\n" not in note
@@ -383,6 +387,7 @@ def test_best(tuning, capsys):
 
     def row(block, forward, backward, note=""):
         return {
+            "cell": "plain",
             "dtype": "float16",
             "group": 16,
             "batch": 2,
@@ -397,7 +402,7 @@ def test_best(tuning, capsys):
     rows = [row(8, "5", "5"), row(4, "1", "7"), row(16, "9", "4")]
     faulty = row(32, "nan", "nan", note="out of resource")
     tuning["print_best"]([*rows, faulty])
-    start = "| float16 | 16 | 2 |"
+    start = "| plain | float16 | 16 | 2 |"
     assert capsys.readouterr().out.splitlines() == [
         f"{start} forward | 8 | 4 | 3 | 5.000 | 4 | 4 | 3 | 1.000 |",
         f"{start} backward | 8 | 4 | 3 | 5.000 | 16 | 4 | 3 | 4.000 |",

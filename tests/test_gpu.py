@@ -7,6 +7,7 @@ not be there, and the machine code is looked at.
 """
 
 import importlib
+import itertools
 import math
 import re
 import subprocess
@@ -25,16 +26,24 @@ from helpers import (
     run_plain,
 )
 
-from speechbrain_cwrnn import ClockworkRNN, clockwork_rnn, reference
+from speechbrain_cwrnn import (
+    ClockworkRNN,
+    clockwork_rnn,
+    functional,
+    reference,
+)
 from speechbrain_cwrnn.backend import choose_name
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import Groups
-from speechbrain_cwrnn.sweep import gpu
+from speechbrain_cwrnn.sweep import Group, gpu
 
 triton = pytest.importorskip("triton", minversion="3.5")
 ASTSource = importlib.import_module("triton.compiler").ASTSource
 GPUTarget = importlib.import_module("triton.backends.compiler").GPUTarget
 
 KERNELS = "speechbrain_cwrnn.sweep.gpu_kernels"
+PLAIN, GATED = Cell(), Cell(gated=True)
+both_cells = pytest.mark.parametrize("cell", [PLAIN, GATED])
 
 
 def load_kernels(monkeypatch, interpret):
@@ -75,42 +84,54 @@ def cuda(monkeypatch):
     return load_kernels(monkeypatch, interpret=False)
 
 
-def group(R, B, N, k, dtype=torch.float32, device="cpu", relu=False):
+def random_group(R, B, N, k, dtype=torch.float32, device="cpu", cell=PLAIN):
     """z, weight and h0 of a group, with contractive weights.
 
-    For relu, no z + weight @ h is close to zero, where a rounding error would
-    change the gradient by as much as the gradient itself.
+    But for tanh, no z + weight @ h of what f is taken of is close to zero,
+    where a rounding error would change the gradient by as much as itself.
     """
-    z = torch.randn(R, B, N, k)
-    weight = torch.randn(R, k, k) / math.sqrt(k)
-    if relu:
+    rows = cell.columns * k
+    z = torch.randn(R, B, N, rows)
+    weight = torch.randn(R, rows, k) / math.sqrt(k)
+    if cell.nonlinearity != "tanh":
         z = z.sign() * (1 + z.abs().clamp(max=1))
         weight = 0.3 * weight / weight.abs().sum(-1, keepdim=True)
     h0 = torch.rand(R, B, k)
     return [x.to(device, dtype) for x in (0.7 * z, weight, h0)]
 
 
-def run_layer(layer, dtype=None, device=None, **options):
-    """Outputs and gradients of a layer, by name."""
-    layer = cast(layer, dtype, device)
-    return all_tensors(clockwork_rnn, layer, **options)
+def random_mask(h0):
+    """That of a dropout, for each sequence."""
+    return torch.randint_like(h0, 2) / 0.75
 
 
-def assert_right(shapes, k, dtype, device, nonlinearity):
+def run_forward(z, weight, h0, cell, mask=None):
+    """What a single tick leaves in the state [B, k] and in z [B, C k], from z
+    [B, C k]."""
+    z = z[None, :, None].clone()
+    state = torch.stack([h0, torch.full_like(h0, torch.nan)], dim=1)[None]
+    gpu.forward(Group(state, weight[None], mask, cell), z)
+    return state[0, :, 1], z[0, :, 0]
+
+
+def assert_right(shapes, k, dtype, device, cell=PLAIN, masked=False):
     """As exact as the plain loop in the same dtype, forward and backward.
 
     Over all shapes together: a single number may be exact by chance.
     """
     results = []
     for R, B, N in shapes:
-        args = group(R, B, N, k, dtype, device, nonlinearity == "relu")
+        args = random_group(R, B, N, k, dtype, device, cell)
         doubles = [x.double() for x in args]
-        dh = torch.randn_like(args[0])
+        dh = torch.randn_like(args[0][..., :k])
+        masks = (random_mask(args[2]),) if masked else ()
         results.append(
             [
-                run_engine(gpu, *args, nonlinearity, dh),
-                run_plain(*args, nonlinearity, dh),
-                run_plain(*doubles, nonlinearity, dh.double()),
+                run_engine(gpu, *args, cell, dh, *masks),
+                run_plain(*args, cell, dh, *masks),
+                run_plain(
+                    *doubles, cell, dh.double(), *(m.double() for m in masks)
+                ),
             ]
         )
     actual, same_dtype, exact = (
@@ -120,112 +141,169 @@ def assert_right(shapes, k, dtype, device, nonlinearity):
     assert_as_exact(actual, same_dtype, exact)
 
 
-@pytest.mark.parametrize("k", [1, 7, 16, 64, 100])
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize(
+    "cell, masked, k",
+    [
+        *((PLAIN, False, k) for k in (1, 7, 16, 64, 100)),
+        *((Cell("relu"), False, k) for k in (7, 64)),
+        (Cell("leaky_relu"), False, 7),
+        *((GATED, False, k) for k in (1, 100)),
+        *((GATED, True, k) for k in (7, 16)),
+        (Cell("relu", gated=True), False, 7),
+        (Cell("leaky_relu", gated=True), True, 7),
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_equals_plain_loop(device, dtype, nonlinearity, k):
+def test_equals_plain_loop(device, dtype, cell, masked, k):
     """Lengths, batches and replicas that fill no block, or just one."""
     shapes = [(1, 1, 1), (3, 17, 1), (1, 17, 2), (3, 5, 2)]
-    shapes += [(1, 17, 33), (3, 1, 33)]
-    assert_right(shapes, k, dtype, device, nonlinearity)
+    shapes += [(1, 9, 17), (3, 1, 17)]
+    assert_right(shapes, k, dtype, device, cell, masked)
 
 
-@pytest.mark.parametrize("block", [4, None])
-def test_launch(monkeypatch, block):
-    """With options that are given, or else those of the table."""
+@both_cells
+@pytest.mark.parametrize("R, block", [(3, 4), (3, None), (1, None)])
+def test_launch(monkeypatch, cell, R, block):
+    """With options that are given, or else those of the table; the replicas
+    of z have a pitch of their own, but for a single one."""
     launched = []
 
     class Kernel:
         def __getitem__(self, grid):
-            return lambda *args, **how: launched.append((grid, how))
+            return lambda *args, **how: launched.append((grid, args, how))
 
-    kernels = SimpleNamespace(forward_kernel=Kernel())
+    names = ("forward_kernel", "backward_kernel")
+    kernels = SimpleNamespace(**dict.fromkeys(names, Kernel()))
     monkeypatch.setitem(sys.modules, KERNELS, kernels)
-    how = table = gpu.options(torch.float32, 7, R=3, B=20)
+    how = table = gpu.options(torch.float32, 7, R, B=20, cell=cell)
     if block:
         how = {**table, "BB": block}
-    state, weight = torch.randn(3, 20, 2, 7), torch.randn(3, 7, 7)
-    signals = (state,)
-    gpu.launch("forward_kernel", signals, weight, "relu", block and how)
-    grid = (3, math.ceil(20 / how["BB"]))
-    assert launched == [(grid, {"NONLINEARITY": "relu", **how})]
+    columns = 7 * cell.columns
+    z = torch.randn(R, 99 * columns)[:, : 20 * columns]
+    z = z.view(R, 20, 1, columns)
+    state, weight = torch.randn(R, 20, 2, 7), torch.randn(R, columns, 7)
+    group = Group(state, weight, None, cell)
+    gpu.launch("forward_kernel", group, (z,), block and how)
+    pitch = 99 * columns if R > 1 else 0
+    grid = (R, math.ceil(20 / how["BB"]))
+    ((*launch, actual),) = launched
+    sizes = launch[1][-3:]
+    assert launch[0] == grid and actual == how and sizes == (1, 20, pitch)
+    assert how["GATED"] is cell.gated
+    launched.clear()
+    gpu.backward(group, z, state, z)
+    ((_, args, _),) = launched
+    # A pointer that is not read would only be another reason to compile.
+    assert args[1] is (z if cell.gated else None)
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 1, 7), (3, 0, 2, 7)])
-def test_no_ticks(monkeypatch, shape):
-    """A group that does not tick launches nothing, nor one of no sequence."""
+@both_cells
+def test_no_sequences(monkeypatch, cell):
+    """Nothing is launched."""
     monkeypatch.setitem(sys.modules, KERNELS, None)
-    state, weight = torch.randn(shape), torch.randn(3, 7, 7)
-    before = state.clone()
-    gpu.forward(state, weight, "tanh")
-    gpu.backward(state, state, weight, "tanh")
-    assert torch.equal(state, before)
+    z, weight, h0 = random_group(3, 0, 2, 7, cell=cell)
+    run_engine(gpu, z, weight, h0, cell, z[..., :7])
+
+
+@both_cells
+def test_no_ticks(device, cell):
+    """A group that does not tick is left as it is."""
+    z, weight, h0 = random_group(3, 5, 0, 7, device=device, cell=cell)
+    state, dstate = h0[:, :, None].clone(), torch.randn_like(h0)[:, :, None]
+    before = dstate.clone()
+    dz = torch.full((3, 5, 1, 7 * cell.columns), torch.nan, device=device)
+    group = Group(state, weight, None, cell)
+    gpu.forward(group, z)
+    gpu.backward(group, z, dstate, dz)
+    assert torch.equal(state[:, :, 0], h0)
+    assert torch.equal(dstate, before)
+    assert (dz == 0).all()
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("k", [1, 7, 16, 64, 100, 128, 200, 256])
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-def test_bfloat16(cuda, nonlinearity, k):
+@pytest.mark.parametrize("cell", [PLAIN, Cell("relu"), GATED])
+def test_bfloat16(cuda, cell, k):
     """The dtype that the interpreter gets wrong."""
     device = torch.device("cuda")
-    if not gpu.supports(device, torch.bfloat16, k):
+    if not gpu.supports(device, torch.bfloat16, k, cell):
         pytest.skip("needs more memory on the chip")
     shapes = [(3, 17, 1), (1, 5, 33), (80, 17, 33)]
-    assert_right(shapes, k, torch.bfloat16, "cuda", nonlinearity)
+    assert_right(shapes, k, torch.bfloat16, "cuda", cell, masked=cell.gated)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("k", [1, 7, 16, 64, 100, 128])
-def test_tf32(cuda, set_precision, k):
+@both_cells
+def test_tf32(cuda, set_precision, cell, k):
     """Where it is allowed, products are rounded to its ten bits."""
+    if not gpu.supports(torch.device("cuda"), torch.float32, k, cell):
+        pytest.skip("needs more memory on the chip")
     set_precision("high")
-    args = group(3, 17, 33, k, device="cuda")
-    dh = torch.randn_like(args[0])
-    actual = run_engine(gpu, *args, "tanh", dh)
+    args = random_group(3, 17, 33, k, device="cuda", cell=cell)
+    dh = torch.randn_like(args[0][..., :k])
+    actual = run_engine(gpu, *args, cell, dh)
     doubles = [x.double() for x in args]
-    exact = run_plain(*doubles, "tanh", dh.double())
+    exact = run_plain(*doubles, cell, dh.double())
     for name, value in exact.items():
         error = (actual[name] - value).square().mean().sqrt()
         assert error <= 2**-9 * value.abs().max(), name
 
 
-@pytest.mark.parametrize("k", [129, 256])
-def test_large_groups(device, k):
-    """Of half precision, where there is room for the weights."""
-    if not gpu.supports(torch.device(device), torch.float16, k):
+@pytest.mark.parametrize(
+    "cell, dtype, k, block",
+    [
+        (PLAIN, torch.float16, 129, 8),
+        (PLAIN, torch.float16, 256, 8),
+        (GATED, torch.float16, 128, 8),
+        (GATED, torch.float32, 65, 4),
+        (GATED, torch.float32, 128, 4),
+    ],
+)
+def test_large_groups(device, cell, dtype, k, block):
+    """Where there is room for the weights, and less of it for sequences."""
+    if not gpu.supports(torch.device(device), dtype, k, cell):
         pytest.skip("needs more memory on the chip")
-    assert gpu.options(torch.float16, k, R=99, B=99)["BB"] == 8
-    assert_right([(2, 9, 7)], k, torch.float16, device, "tanh")
+    assert gpu.options(dtype, k, R=99, B=99, cell=cell)["BB"] == block
+    assert_right([(2, 9, 7)], k, dtype, device, cell)
 
 
-def test_large_blocks(device):
+@both_cells
+def test_large_blocks(device, cell):
     """With many sequences, blocks are larger; here some are half empty."""
-    assert gpu.options(torch.float16, 7, R=66, B=9)["BB"] == 16
-    assert_right([(66, 9, 2)], 7, torch.float16, device, "tanh")
+    assert gpu.options(torch.float16, 7, R=66, B=9, cell=cell)["BB"] == 16
+    assert_right([(66, 9, 2)], 7, torch.float16, device, cell)
 
 
-def test_first_gradient(device):
+@both_cells
+def test_first_gradient(device, cell):
     """What is known of that of the initial state is added to."""
-    z, weight, h0 = group(2, 3, 4, 5, device=device)
-    state = torch.cat([h0.unsqueeze(2), z], dim=2)
+    z, weight, h0 = random_group(2, 3, 4, 5, device=device, cell=cell)
+    state = torch.rand(2, 3, 5, 5, device=device)
+    group = Group(state, weight, None, cell)
+    dz = torch.cat([z[:, :, :1], z], dim=2)
     dstate = torch.randn_like(state)
     expected = dstate.clone()
     expected[:, :, 0] = 0
-    gpu.backward(expected, state, weight, "tanh")
+    gpu.backward(group, z, expected, dz)
     expected[:, :, 0] += dstate[:, :, 0]
-    gpu.backward(dstate, state, weight, "tanh")
-    assert (dstate - expected).abs().max() < 1e-6
+    gpu.backward(group, z, dstate, dz)
+    assert (dstate - expected)[:, :, 0].abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-def test_part_of_a_matrix(device, nonlinearity):
-    """Weights need not be contiguous."""
-    z, weight, h0 = group(2, 3, 5, 4, device=device)
-    dh = torch.randn_like(z)
-    part = torch.randn(2, 9, 9, device=device)[:, 3:7, 2:6]
+@pytest.mark.parametrize("cell", [PLAIN, Cell("relu"), GATED])
+def test_part_of_a_matrix(device, cell):
+    """Weights and masks need not be contiguous; and the same each time."""
+    z, weight, h0 = random_group(2, 3, 5, 4, device=device, cell=cell)
+    dh = torch.randn_like(z[..., :4])
+    mask = random_mask(h0) if cell.gated else None
+    rows = weight.shape[1]
+    part = torch.randn(2, 9, 9, device=device)[:, :rows, 2:6]
     part.copy_(weight)
-    expected = run_engine(gpu, z, weight, h0, nonlinearity, dh)
-    actual = run_engine(gpu, z, part, h0, nonlinearity, dh)
+    expected = run_engine(gpu, z, weight, h0, cell, dh, mask)
+    if cell.gated:
+        mask = torch.cat([mask, mask], dim=2)[..., :4]
+    actual = run_engine(gpu, z, part, h0, cell, dh, mask)
     for name, value in expected.items():
         assert torch.equal(actual[name], value), name
 
@@ -233,11 +311,19 @@ def test_part_of_a_matrix(device, nonlinearity):
 def test_tanh(device):
     """Every digit of it, small and large."""
     z = torch.cat([torch.logspace(-30, 2, 500), torch.linspace(0.4, 0.6, 500)])
-    z = torch.cat([z, -z]).to(device)
-    state = torch.stack([torch.zeros_like(z), z], dim=1)[None, :, :, None]
-    gpu.forward(state, torch.zeros(1, 1, 1, device=device), "tanh")
-    h = state[0, :, 1, 0]
+    z = torch.cat([z, -z]).to(device)[:, None]
+    zero = torch.zeros(1, 1, device=device)
+    h, _ = run_forward(z, zero, torch.zeros_like(z), PLAIN)
     assert (h / z.double().tanh() - 1).abs().max() < 4e-7
+
+
+def test_sigmoid(device):
+    """Every digit of it that its argument has."""
+    z = torch.linspace(-80, 80, 999)[:, None].expand(-1, 2).to(device)
+    zero = torch.zeros(2, 1, device=device)
+    _, left = run_forward(z, zero, torch.zeros_like(z[:, :1]), GATED)
+    error = (left / z.double().sigmoid() - 1)[:, 1].abs()
+    assert (error < 1e-7 * (2 + z[:, 1].abs())).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -245,11 +331,11 @@ def test_slope(device, dtype):
     """Every digit of it too, close to saturation."""
     h = torch.linspace(0.9, 1, 500).to(device, dtype)
     state = torch.stack([torch.zeros_like(h), h], dim=1)[None, :, :, None]
-    dstate = torch.ones_like(state)
+    dstate, dz = torch.ones_like(state), torch.empty_like(state)
     weight = torch.zeros(1, 1, 1, dtype=dtype, device=device)
-    gpu.backward(dstate, state, weight, "tanh")
+    gpu.backward(Group(state, weight, None, PLAIN), None, dstate, dz)
     exact = 1 - h.double().square()
-    dz = dstate[0, :, 1, 0].double()
+    dz = dz[0, :, 1, 0].double()
     assert torch.allclose(dz, exact, torch.finfo(dtype).eps, 1e-7)
 
 
@@ -257,56 +343,94 @@ def test_slope(device, dtype):
 def test_extreme_values(device, dtype):
     """Large z saturates exactly; NaN and infinity go their way."""
     z = [1e4, -1e4, torch.inf, -torch.inf, torch.nan, 0]
-    z = torch.tensor(z, dtype=dtype, device=device)
-    weight = torch.ones(1, 1, 1, dtype=dtype, device=device)
+    z = torch.tensor(z, dtype=dtype, device=device)[:, None]
+    weight = torch.ones(1, 1, dtype=dtype, device=device)
 
     def run(nonlinearity):
-        state = torch.stack([torch.zeros_like(z), z], dim=1)[None, :, :, None]
-        gpu.forward(state, weight, nonlinearity)
-        return state[0, :, 1, 0]
+        h, _ = run_forward(z, weight, torch.zeros_like(z), Cell(nonlinearity))
+        return h[:, 0]
 
     h = run("tanh")
     assert h[:4].tolist() == [1, -1, 1, -1]
     assert h[4].isnan() and h[5] == 0
-    h = run("relu")
-    assert h[:4].tolist() == [z[0], 0, torch.inf, 0]
-    assert h[4].isnan() and h[5] == 0
+    for name in ("relu", "leaky_relu"):
+        h = run(name)
+        exact = getattr(torch.nn.functional, name)(z[:, 0].double()).to(dtype)
+        assert h[:4].tolist() == exact[:4].tolist()
+        assert h[4].isnan() and h[5] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_extreme_gates(device, dtype):
+    """Closed and open ones pass exactly one of both; a NaN passes none."""
+    gates = torch.tensor([1e4, -1e4, torch.inf, -torch.inf, torch.nan])
+    z = torch.cartesian_prod(gates, torch.linspace(-2, 2, 9)).flip(1)
+    z = z.to(device, dtype)
+    weight = torch.zeros(2, 1, dtype=dtype, device=device)
+    h0 = torch.full_like(z[:, :1], 0.3)
+    h, left = run_forward(z, weight, h0, GATED)
+    c, u = left.unflatten(0, (5, 9)).unbind(2)
+    h, h0 = h.view(5, 9), h0.view(5, 9)
+    for gate, expected in enumerate([h0, c, h0, c]):
+        assert (u[gate] == 1 - gate % 2).all()
+        assert torch.equal(h[gate], expected[gate])
+    assert u[4].isnan().all() and h[4].isnan().all()
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_infinity_stays_infinity(device):
     """The padding of a group makes no NaN of it, forward or backward."""
-    z, weight, h0 = (x.abs() for x in group(1, 2, 3, 3))
+    z, weight, h0 = (x.abs() for x in random_group(1, 2, 3, 3))
     z[0, 0, 0, 1] = torch.inf
     z, weight, h0 = (x.to(device) for x in (z, weight, h0))
     zeros = torch.zeros_like(z)
-    h = run_engine(gpu, z, weight, h0, "relu", zeros)["h"]
-    dz = run_engine(gpu, zeros, weight, 0 * h0, "tanh", z.flip(2))["dz"]
+    h = run_engine(gpu, z, weight, h0, Cell("relu"), zeros)["h"]
+    dz = run_engine(gpu, zeros, weight, 0 * h0, PLAIN, z.flip(2))["dz"]
     for result in (h, dz.flip(2)):
         assert (result[0, 0, 1:] == torch.inf).all()
         assert result[0, 1].isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("masked", [False, True])
+def test_infinity_through_gates(device, masked):
+    """Nor that of a gated cell, where the gradient is infinite."""
+    z, h0 = torch.zeros(1, 2, 3, 6), torch.ones(1, 2, 3)
+    # The states stay above the candidates.
+    weight = torch.full((1, 6, 3), 0.01)
+    dh = torch.rand(1, 2, 3, 3)
+    dh[0, 0, 2, 1] = torch.inf
+    args = [x.to(device) for x in (z, weight, h0)]
+    mask = args[2] if masked else None
+    result = run_engine(gpu, *args, GATED, dh.to(device), mask)
+    assert (result["dz"][0, 0, :2] == torch.inf).all()
+    assert (result["dh0"][0, 0] == torch.inf).all()
+    assert result["dz"][0, 1].isfinite().all()
+
+
 @pytest.mark.parametrize("clock", [0, torch.tensor([0, 3, 5])])
-@pytest.mark.parametrize("periods", [(1, 2, 4), (1, 2, 3)])
+@pytest.mark.parametrize(
+    "cell, periods",
+    [(PLAIN, (1, 2, 4)), (PLAIN, (1, 2, 3)), (GATED, (1, 2, 3))],
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_layer(device, dtype, periods, clock):
+def test_layer(device, dtype, cell, periods, clock):
     """As exact as plain PyTorch in the same dtype, and the same each time."""
-    layer = cast(random_layer([6, 2, 7], B=3, T=40, F=5), dtype)
-    exact = all_tensors(
-        reference.clockwork_rnn,
-        cast(layer, torch.float64),
-        periods=periods,
-        clock=clock,
-    )
-    plain = all_tensors(
-        reference.clockwork_rnn, layer, periods=periods, clock=clock
-    )
+    name = "clockwork_ligru" if cell.gated else "clockwork_rnn"
+    function = getattr(functional, name)
+    equations = getattr(reference, name)
+    layer = random_layer([6, 2, 7], B=3, T=40, F=5, columns=cell.columns)
+    layer = cast(layer, dtype)
+    options = {"periods": periods, "clock": clock}
+    exact = all_tensors(equations, cast(layer, torch.float64), **options)
+    plain = all_tensors(equations, layer, **options)
     if isinstance(clock, torch.Tensor):
-        clock = clock.to(device)
-    options = {"periods": periods, "clock": clock, "backend": "triton"}
-    actual = run_layer(layer, dtype, device, **options)
-    again = run_layer(layer, dtype, device, **options)
+        options["clock"] = clock.to(device)
+    layer = cast(layer, dtype, device)
+    actual, again = (
+        all_tensors(function, layer, **options, backend="triton")
+        for _ in range(2)
+    )
     for name, value in actual.items():
         assert torch.equal(value, again[name]), name
     actual = {name: value.cpu() for name, value in actual.items()}
@@ -384,25 +508,54 @@ def test_choice_on_gpu(cuda):
     assert choose_name("auto", x, Groups([1, 2], [5, 129])) == "eager"
     assert choose_name("auto", x.half(), Groups([1, 2], [5, 257])) == "eager"
     assert choose_name("auto", x.double(), Groups([1], [5])) == "eager"
+    gated = Groups([1, 2], [5, 129], cell=GATED)
+    assert choose_name("auto", x.half(), gated) == "eager"
 
 
 @pytest.mark.parametrize(
-    "dtype, sizes, version, message",
+    "cell, dtype, small, large",
     [
-        (torch.float64, [3], (3, 5), "got torch.float64"),
-        (torch.float32, [3, 129], (3, 5), "got torch.float32, groups of 129"),
-        (torch.float16, [257], (3, 5), "got torch.float16, groups of 257"),
-        (torch.float32, [3], (), "no triton"),
-        (torch.float32, [3], (3, 4), "triton 3.5 or later, .*triton 3.4"),
+        (PLAIN, torch.float32, 128, 128),
+        (PLAIN, torch.bfloat16, 128, 256),
+        (GATED, torch.float32, 64, 128),
+        (GATED, torch.bfloat16, 128, 128),
     ],
 )
-def test_refused(monkeypatch, dtype, sizes, version, message):
+@pytest.mark.parametrize(
+    "major, memory", [(9, 227), (8, 163), (8, 99), (7, 227)]
+)
+def test_supports(monkeypatch, cell, dtype, small, large, major, memory):
+    """What fits on an H100, an A100 and smaller ones; none on older ones."""
+    properties = SimpleNamespace(
+        major=major, shared_memory_per_block_optin=memory * 1024
+    )
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: properties
+    )
+    largest = large if memory > 99 else small
+    for k in (1, largest, largest + 1):
+        expected = k <= largest and major >= 8
+        assert gpu.supports(torch.device("cuda"), dtype, k, cell) is expected
+
+
+@pytest.mark.parametrize(
+    "dtype, sizes, cell, version, message",
+    [
+        (torch.float64, [3], PLAIN, (3, 5), "got torch.float64"),
+        (torch.float32, [3, 129], PLAIN, (3, 5), " 128 .*, groups of 129"),
+        (torch.float16, [257], PLAIN, (3, 5), " 256 .*, groups of 257"),
+        (torch.float16, [3, 129], GATED, (3, 5), " 128 .*, groups of 129"),
+        (torch.float32, [3], PLAIN, (), "no triton"),
+        (torch.float32, [3], PLAIN, (3, 4), "triton 3.5 .*triton 3.4"),
+    ],
+)
+def test_refused(monkeypatch, dtype, sizes, cell, version, message):
     """What it cannot do is an error where it is forced, and says why."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(gpu, "TRITON", version)
     x = torch.zeros(2, 1, 3, dtype=dtype)
     with pytest.raises(ValueError, match=message):
-        choose_name("triton", x, Groups([1, 2], sizes))
+        choose_name("triton", x, Groups([1, 2], sizes, cell=cell))
 
 
 def test_refused_on_cpu(monkeypatch):
@@ -446,44 +599,48 @@ def test_graph(cuda, clock, periods):
 
 
 @pytest.mark.gpu
-def test_compiled_once(cuda):
+@both_cells
+def test_compiled_once(cuda, cell):
     """Neither another length nor another batch compiles anything anew."""
     for B, N in [(1, 1), (3, 2), (16, 16), (17, 33)]:
-        z, weight, h0 = group(1, B, N, 16, device="cuda")
-        run_engine(gpu, z, weight, h0, "tanh", z)
+        z, weight, h0 = random_group(1, B, N, 16, device="cuda", cell=cell)
+        run_engine(gpu, z, weight, h0, cell, z[..., :16])
     for kernel in (cuda.forward_kernel, cuda.backward_kernel):
         assert len(kernel.device_caches[torch.cuda.current_device()][0]) == 1
 
 
 @pytest.mark.gpu
 def test_far_in_memory(cuda):
-    """Past 2^31 numbers."""
-    R, B, N, k = 3, 128, 65537, 128
-    if torch.cuda.mem_get_info()[0] < 12 * R * N * B * k:
+    """Past 2^31 numbers, and in a single replica."""
+    R, B, N, k = 2, 257, 65537, 128
+    if torch.cuda.mem_get_info()[0] < 9 * R * N * B * k:
         pytest.skip("needs more memory")
-    z = torch.randn(R, B, N, k, dtype=torch.float16, device="cuda")
-    weight = torch.randn(R, k, k, dtype=z.dtype, device="cuda") / 20
-    h0 = torch.zeros(R, B, k, dtype=z.dtype, device="cuda")
-    state = torch.cat([h0.unsqueeze(2), z], dim=2)
-    last = state[-1:].clone()
-    gpu.forward(state, weight, "tanh")
-    gpu.forward(last, weight[-1:], "tanh")
-    assert torch.equal(state[-1:], last)
-    dstate = torch.cat([h0.unsqueeze(2), z], dim=2)
-    dlast = dstate[-1:].clone()
-    gpu.backward(dstate, state, weight, "tanh")
-    gpu.backward(dlast, last, weight[-1:], "tanh")
-    assert torch.equal(dstate[-1:], dlast)
+    weight = torch.randn(R, k, k, dtype=torch.float16, device="cuda") / 20
+    z = torch.randn(R, B, N, k, dtype=weight.dtype, device="cuda")
+    state = z.new_zeros(R, B, 1 + N, k)
+    group = Group(state, weight, None, PLAIN)
+    last = Group(state[-1:, -1:].clone(), weight[-1:], None, PLAIN)
+    gpu.forward(group, z)
+    gpu.forward(last, z[-1:, -1:].clone())
+    assert torch.equal(state[-1:, -1:], last.state)
+    del z
+    dstate, dz = torch.ones_like(state), torch.empty_like(state)
+    dlast = torch.empty_like(last.state)
+    gpu.backward(group, None, dstate, dz)
+    gpu.backward(last, None, torch.ones_like(dlast), dlast)
+    assert torch.equal(dz[-1:, -1:], dlast)
 
 
 @pytest.mark.gpu
-def test_other_device(cuda):
+@both_cells
+def test_other_device(cuda, cell):
     """Kernels run where the tensors are."""
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two CUDA devices")
-    args = group(2, 5, 9, 7, device="cuda:1")
-    actual = run_engine(gpu, *args, "tanh", args[0])
-    for name, value in run_plain(*args, "tanh", args[0]).items():
+    args = random_group(2, 5, 9, 7, device="cuda:1", cell=cell)
+    dh = args[0][..., :7]
+    actual = run_engine(gpu, *args, cell, dh)
+    for name, value in run_plain(*args, cell, dh).items():
         assert actual[name].device == value.device, name
         assert (actual[name] - value).abs().max() < 1e-5, name
 
@@ -502,31 +659,48 @@ TORCH = {
     "fp32": torch.float32,
     "tf32": torch.float32,
 }
-# All that is shipped for groups that need no padding: for each dtype, all
-# sizes, and replicas enough for blocks of either size, where there are two.
-VARIANTS = [
-    (dtype, k, R)
-    for dtype in TORCH
-    for k in (16, 32, 64, 128, 256)
-    for R in (1, 100)
-    if k <= 128 or not dtype.endswith("32")
-    if R == 1 or not (k == 256 or dtype.endswith("32"))
-]
 
 
-@pytest.mark.parametrize("architecture", [80, 90])
+def list_variants():
+    """All that is shipped for groups that need no padding: for each cell and
+    dtype, all sizes, and replicas enough for blocks of either size, where there
+    are two. Exact and rounded products are tried on a second architecture."""
+    for cell, dtype, k in itertools.product(
+        (PLAIN, GATED), TORCH, (16, 32, 64, 128, 256)
+    ):
+        if cell.columns * TORCH[dtype].itemsize * k**2 > 2 * gpu.WEIGHTS:
+            continue
+        blocks = {
+            gpu.options(TORCH[dtype], k, R, 16, cell)["BB"]: R for R in (100, 1)
+        }
+        for R in blocks.values():
+            yield pytest.param(cell, dtype, k, R, 90)
+            if dtype in ("fp32", "bf16"):
+                slow = pytest.mark.slow
+                yield pytest.param(cell, dtype, k, R, 80, marks=slow)
+
+
 @pytest.mark.parametrize("name", ["forward_kernel", "backward_kernel"])
-@pytest.mark.parametrize("dtype, k, R", VARIANTS)
+@pytest.mark.parametrize("cell, dtype, k, R, architecture", [*list_variants()])
 def test_machine_code(
-    monkeypatch, set_precision, tmp_path, dtype, k, R, name, architecture
+    monkeypatch,
+    set_precision,
+    tmp_path,
+    cell,
+    dtype,
+    k,
+    R,
+    architecture,
+    name,
 ):
     """Nothing spills, the weights fit, products and loads are the fast ones.
 
-    relu differs from tanh in a line, and is less work.
+    Other nonlinearities differ from tanh in a line, and are less work; so is
+    a gated cell without a mask.
     """
     set_precision("high" if dtype == "tf32" else "highest")
     exact = dtype == "fp32"
-    how = gpu.options(TORCH[dtype], k, R, B=16)
+    how = gpu.options(TORCH[dtype], k, R, B=16, cell=cell)
     kernel = getattr(load_kernels(monkeypatch, interpret=False), name)
     pointer = "*fp32" if dtype == "tf32" else f"*{dtype}"
     machine_code = compile_kernel(kernel, pointer, how, architecture)
@@ -538,7 +712,8 @@ def test_machine_code(
     assert not program & {"LDL", "STL"}
     # What there is for a program on the smallest GPUs since these, or on those
     # where larger groups run.
-    limit = 99 * 1024 if k <= gpu.LARGEST_GROUP else gpu.LARGE_MEMORY
+    weights = cell.columns * TORCH[dtype].itemsize * k**2
+    limit = 99 * 1024 if weights <= gpu.WEIGHTS else gpu.LARGE_MEMORY
     assert machine_code.metadata.shared <= limit
     # Products on tensor cores, or else exact ones.
     assert ("FFMA" if exact else "HMMA") in loop
@@ -552,7 +727,7 @@ def test_machine_code(
 def test_stages(monkeypatch, tmp_path, name):
     """With a single stage, nothing is fetched ahead."""
     kernel = getattr(load_kernels(monkeypatch, interpret=False), name)
-    how = gpu.options(torch.bfloat16, 64, R=1, B=16)
+    how = gpu.options(torch.bfloat16, 64, R=1, B=16, cell=PLAIN)
     machine_code = compile_kernel(kernel, "*bf16", {**how, "STAGES": 1}, 90)
     path = tmp_path / "kernel.cubin"
     path.write_bytes(machine_code.asm["cubin"])
@@ -562,27 +737,34 @@ def test_stages(monkeypatch, tmp_path, name):
 
 def compile_kernel(kernel, pointer, how, architecture):
     """What the engine launches, for a GPU that need not be there."""
-    constants = {"NONLINEARITY": "tanh", **how}
+    constants = dict(how)
     launch = {
         name: constants.pop(name) for name in ("num_warps", "enable_fp_fusion")
     }
+    if not how["GATED"]:
+        constants["mask"] = None
+        if kernel.__name__ == "backward_kernel":
+            constants["z"] = None
     signature = {
         name: "constexpr"
         if name in constants
         else "i32"
-        if name in ("N", "B")
+        if name in ("N", "B", "pitch")
         else pointer
         for name in kernel.arg_names
     }
-    pointers = [
-        i for i, kind in enumerate(signature.values()) if kind == pointer
+    # Memory that PyTorch allocates is aligned; so are the parts of z, where
+    # all groups need no padding.
+    aligned = [
+        i
+        for i, (name, kind) in enumerate(signature.items())
+        if kind == pointer or name == "pitch"
     ]
     source = ASTSource(
         kernel,
         signature,
         constants,
-        # Memory that PyTorch allocates is aligned.
-        {(i,): [["tt.divisibility", 16]] for i in pointers},
+        {(i,): [["tt.divisibility", 16]] for i in aligned},
     )
     return triton.compile(
         source, target=GPUTarget("cuda", architecture, 32), options=launch

@@ -814,3 +814,15 @@ class TestBadInput:
         output, (_, clock) = net(x[:, 100:], [h, clock.to(dtype)])
         assert_close(output, expected[:, 100:])
         assert clock.flatten().tolist() == [300, 300]
+
+
+@pytest.mark.parametrize(
+    "number, nonlinearity", enumerate(["tanh", "relu", "leaky_relu"])
+)
+def test_numbers_of_nonlinearities(number, nonlinearity):
+    """Those in state dicts stay what they were."""
+    net = ClockworkRNN(
+        3, input_size=1, periods=[1, 4], nonlinearity=nonlinearity
+    )
+    state = net.state_dict()["_extra_state"]
+    assert state.tolist() == [[1, 2, number], [4, 1, number]]

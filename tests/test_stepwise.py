@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numba.core import event
 
 from speechbrain_cwrnn import reference, stepwise
+from speechbrain_cwrnn.cells import NONLINEARITIES, Cell
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project
 from speechbrain_cwrnn.linear import Layer
@@ -22,68 +23,77 @@ def run(layer, groups, doutput):
     """The output and the gradients of z, W and h0, by name."""
     z = project(layer, stepwise.input_groups(layer, groups))
     output = stepwise.forward(layer, z, groups, cpu)
-    dz, dweight, dh0 = stepwise.backward(doutput, output, layer, groups, cpu)
-    assert dz.groups.periods == z.groups.periods
+    # A cell without gates needs no z any more.
+    z = z if groups.cell.gated else None
+    dz, dweight, dh0 = stepwise.backward(doutput, output, z, layer, groups, cpu)
     # The input is the identity: the gradient of its z is that of the input.
     dx = torch.zeros_like(layer.x)
-    for part, period, units in zip(
-        dz.parts, dz.groups.periods, dz.groups.units
-    ):
+    for part, period, rows in zip(dz.parts, dz.groups.periods, dz.groups.rows):
         first = 0
         if isinstance(groups.clock, int):
             first = -groups.clock % period
-        dx[:, :, first::period, units] = part
+        dx[:, :, first::period, rows] = part
     return {"h": output, "dz": dx, "dweight": dweight, "dh0": dh0}
 
 
 def run_reference(layer, groups, doutput):
     """The same by the equations of the paper, replica by replica."""
     results = []
-    sizes = groups.group_sizes
     for r in range(len(layer.x)):
         leaves = [
             tensor[r].detach().requires_grad_()
             for tensor in (layer.x, layer.weight, layer.h0)
         ]
         x, weight, h0 = leaves
-        clock = groups.clock
-        output, _ = reference.clockwork_rnn(
+        clock, function, mask = groups.clock, reference.clockwork_rnn, {}
+        if groups.cell.gated:
+            function, mask = reference.clockwork_ligru, {"mask": layer.mask[r]}
+        output, _ = function(
             x,
             layer.weight_ih[r],
-            [weight[units, units.start :] for units in groups.units],
+            [
+                weight[rows, units.start :]
+                for rows, units in zip(groups.rows, groups.units)
+            ],
             h0=h0,
             periods=groups.periods,
             clock=clock if isinstance(clock, int) else clock[r],
-            nonlinearity=groups.nonlinearity,
+            nonlinearity=groups.cell.nonlinearity,
+            **mask,
         )
         gradients = torch.autograd.grad(output, leaves, doutput[r])
         results.append((output.detach(), *gradients))
-    assert sum(sizes) == layer.x.shape[3]
     named = zip(("h", "dz", "dweight", "dh0"), zip(*results))
     return {name: torch.stack(tensors) for name, tensors in named}
 
 
 def upper_blocks(weight, groups):
-    """weight [R, H, H] without what stands below the blocks."""
+    """weight [R, C H, H] without what stands below the blocks."""
     weight = weight.clone()
-    for units in groups.units:
-        weight[:, units, : units.start] = 0
+    for rows, units in zip(groups.rows, groups.units):
+        weight[:, rows, : units.start] = 0
     return weight
 
 
 def assert_right(layer, groups):
     """The engine agrees with the equations of the paper."""
-    doutput = torch.randn_like(layer.x)
+    doutput = torch.randn(*layer.x.shape[:3], layer.h0.shape[2]).double()
     actual = run(layer, groups, doutput)
     actual["dweight"] = upper_blocks(actual["dweight"], groups)
     assert_equal(actual, run_reference(layer, groups, doutput))
 
 
-def make_layer(R, B, T, H):
+def make_layer(R, B, T, H, columns=1):
     """A layer that sees its input as it is."""
-    z, weight, h0 = random_group(R, B, T, H)
-    eye = torch.eye(H, dtype=torch.float64).expand(R, H, H)
-    return Layer(z, eye, weight, None, h0)
+    z, weight, h0 = random_group(R, B, T, H, columns)
+    eye = torch.eye(columns * H, dtype=torch.float64).expand(R, -1, -1)
+    mask = torch.randint(3, (R, B, H)).double()
+    return Layer(z, eye, weight, None, h0, mask)
+
+
+def any_cell(draw):
+    """One that hypothesis draws."""
+    return Cell(draw(st.sampled_from(NONLINEARITIES)), draw(st.booleans()))
 
 
 @given(st.data())
@@ -93,9 +103,10 @@ def test_inputs_of_all_kinds(data):
     periods = tuple(sorted(draw(st.sets(st.integers(1, 9), min_size=1))))
     sizes = tuple(draw(st.integers(1, 3)) for _ in periods)
     clock = draw(st.integers(0, 20) | st.just(torch.tensor([[3, 0]])))
-    nonlinearity = draw(st.sampled_from(["tanh", "relu"]))
-    groups = Groups(periods, sizes, clock, nonlinearity)
-    layer = make_layer(1, 2, draw(st.integers(2, 15)), sum(sizes))
+    cell = any_cell(draw)
+    groups = Groups(periods, sizes, clock, cell)
+    T = draw(st.integers(2, 15))
+    layer = make_layer(1, 2, T, sum(sizes), cell.columns)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(stepwise, "CALL", draw(st.sampled_from([0, 50])))
         monkeypatch.setattr(stepwise, "UNITS", draw(st.sampled_from([0, 9])))
@@ -137,14 +148,16 @@ def test_input_groups(monkeypatch, call, units, periods, group_sizes):
 
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("R, B", [(1, 1), (1, 99), (3, 30), (5, 4), (99, 1)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_lanes(R, B, threads, nonlinearity, monkeypatch):
+def test_lanes(R, B, threads, gated, nonlinearity, monkeypatch):
     """Full, partial and mixed vectors of lanes, at different clocks."""
     monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
-    layer = make_layer(R, B, 7, 6)
+    cell = Cell(nonlinearity, gated)
+    layer = make_layer(R, B, 7, 6, cell.columns)
     clock = torch.randint(3, (R, B))
-    groups = Groups((1, 2, 3), (2, 1, 3), clock, nonlinearity)
+    groups = Groups((1, 2, 3), (2, 1, 3), clock, cell)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -168,6 +181,25 @@ def test_tanh(shape):
     assert h.abs().max() == 1
     # Not compiled, it is no other function.
     assert tanh(0.5) == math.tanh(0.5)
+
+
+@pytest.mark.parametrize("shape", [(1, -1, 1, 2), (1, 1, -1, 2)])
+def test_sigmoid(shape):
+    """Rounded once, where it is not far below the rounding of one."""
+    z = torch.cat([torch.logspace(-30, 1, 4001), torch.zeros(1)])
+    z = torch.cat([z, -z])
+    # A state of one is held by the gate alone, and let go of by the mask.
+    x = torch.stack([torch.zeros_like(z), z], -1).reshape(shape)
+    one = torch.ones(1, x.shape[1], 1)
+    layer = Layer(
+        x, torch.eye(2)[None], torch.zeros(1, 2, 1), None, one, 0 * one
+    )
+    groups = Groups((1,), (1,), 0, Cell(gated=True))
+    kept = project(layer, groups)
+    stepwise.forward(layer, kept, groups, cpu)
+    u, expected = kept.parts[0][..., 1].flatten(), z.double().sigmoid()
+    error = (u.double() - expected).abs() / (expected + 2**-30)
+    assert error.max() < 2**-23
 
 
 def test_in_data_loader_workers(monkeypatch):

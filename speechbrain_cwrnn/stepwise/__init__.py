@@ -6,10 +6,11 @@ functions:
 
     forward(output, z, layer, groups)
         writes the states [R, B, T, H] to output, which may be the memory of z:
-        nothing is written to a step before its z is read
-    backward(doutput, output, dz, layer, groups)
+        nothing is written to a step before its z is read; where the cell is
+        gated, its candidates and gates take the place of their z
+    backward(doutput, output, z, dz, layer, groups)
         writes the gradient of z to dz, that is zero where a unit does not
-        tick, and returns that of h0
+        tick, and returns that of h0; z is what `forward` left there
 
 The equations are those of the paper; the glossary stands in `sweep`.
 
@@ -24,7 +25,7 @@ from math import gcd
 import torch
 
 from speechbrain_cwrnn.clock import first_tick
-from speechbrain_cwrnn.inputs import empty_inputs
+from speechbrain_cwrnn.inputs import empty_inputs, take_ticks
 from speechbrain_cwrnn.linear import outer, outer_before
 
 # What another product with the input costs, as multiplications: so many for
@@ -67,18 +68,20 @@ def _merge(periods, group_sizes, features, call, units):
 
 def forward(layer, z, groups, engine):
     """Run a layer over all steps; as in `sweep`, but z may be lost."""
-    output, shape = z.parts[0], (*layer.x.shape[:3], layer.h0.shape[-1])
-    if output.shape != shape:
+    R, B, H = layer.h0.shape
+    output = z.parts[0]
+    if groups.cell.gated or output.shape != (R, B, z.T, H):
         # Else each h takes the place of its z, which is still in the cache.
-        output = output.new_empty(shape)
+        output = output.new_empty(R, B, z.T, H)
     engine.forward(output, z, layer, groups)
     return output
 
 
-def backward(doutput, output, layer, groups, engine):
+def backward(doutput, output, z, layer, groups, engine):
     """The gradients from that of the output; as in `sweep`."""
-    dz = empty_inputs(layer.x, input_groups(layer, groups))
-    dh0 = engine.backward(doutput, output, dz, layer, groups)
+    seen = z.groups if groups.cell.gated else input_groups(layer, groups)
+    dz = empty_inputs(output, seen)
+    dh0 = engine.backward(doutput, output, z, dz, layer, groups)
     return dz, _weight_gradient(dz, output, layer), dh0
 
 
@@ -87,12 +90,20 @@ def _weight_gradient(dz, output, layer):
     blocks, anything."""
     dweight = layer.weight.new_zeros(layer.weight.shape)
     groups = dz.groups
-    for part, period, units in zip(dz.parts, groups.periods, groups.units):
+    for part, period, rows, units in zip(
+        dz.parts, groups.periods, groups.rows, groups.units
+    ):
         senders = slice(units.start, None)
-        sums = dweight[:, units, senders]
+        sums = dweight[:, rows, senders]
         first = 0
         if isinstance(groups.clock, int):
             first = first_tick(groups.clock, period)
+        elif period > 1:
+            # Each sequence ticks at steps of its own.
+            before = [layer.h0.unsqueeze(2), output[:, :, :-1]]
+            before = torch.cat(before, dim=2)[..., senders]
+            outer(part, take_ticks(before, groups.clock, period), out=sums)
+            continue
         if first > 0:
             before = output[:, :, first - 1 :: period, senders]
             outer(part, before[:, :, : part.shape[2]], out=sums)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numba.core import event
 
+from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.stepwise import cpu_kernels as kernels
 from speechbrain_cwrnn.stepwise.vectors import VECTOR
 
@@ -37,30 +38,46 @@ def forward(output, z, layer, groups):
 
     h[t] = f(z[t] + weight @ h[t-1])   for the units that tick at step t,
     h[t] = h[t-1]                      for others,        h[-1] = h0
+
+    or what a gated cell makes of both.
     """
     _run(
         (kernels.forward_lanes, kernels.forward_one),
-        (layer.h0, z.values, output),
+        (layer.h0, _mask(layer), z.values, output),
         (layer.weight, layer.weight),
         (groups, z.groups),
     )
 
 
-def backward(doutput, output, dz, layer, groups):
+def backward(doutput, output, z, dz, layer, groups):
     """Write the gradient of z to dz; return that of h0 [R, B, H].
 
     Where a unit does not tick, that of its z is zero.
     """
-    if dz.groups.periods != groups.periods:
+    own = dz.groups.periods == groups.periods
+    if not own or isinstance(groups.clock, torch.Tensor):
         dz.values.zero_()
     dh0 = torch.empty_like(layer.h0, memory_format=torch.contiguous_format)
     _run(
         (kernels.backward_lanes, kernels.backward_one),
-        (doutput, output, dz.values, dh0),
+        (
+            doutput,
+            output,
+            layer.h0,
+            _mask(layer),
+            z.values if groups.cell.gated else dz.values,
+            dz.values,
+            dh0,
+        ),
         (layer.weight.mT, layer.weight),
         (groups, dz.groups),
     )
     return dh0
+
+
+def _mask(layer):
+    """The mask of the candidates [R, B, H]."""
+    return torch.ones_like(layer.h0) if layer.mask is None else layer.mask
 
 
 def _run(kernels, tensors, weights, groups):
@@ -77,9 +94,11 @@ def _run(kernels, tensors, weights, groups):
     tables = _tables(
         (groups.periods, groups.group_sizes),
         (seen.periods, seen.group_sizes, tuple(seen.count_ticks(T))),
-        R * B,
+        B,
+        groups.cell.columns,
     )
-    options = *tables, groups.nonlinearity == "relu"
+    nonlinearity = NONLINEARITIES.index(groups.cell.nonlinearity)
+    options = *tables, nonlinearity, groups.cell.gated
 
     def run(chunk):
         now, replicas, sequences = chunk
@@ -111,25 +130,25 @@ def _run(kernels, tensors, weights, groups):
 
 # What follows from sizes alone is computed once, not for each batch.
 @lru_cache
-def _tables(groups, seen, sequences):
+def _tables(groups, seen, B, columns):
     """Period and first unit of each group, and where its z is among those of
     all groups; see `cpu_kernels`.
 
     groups are periods and sizes; seen those of groups that see the input
-    together, and how often they do; sequences are those of all replicas.
+    together, and how often they do; z has so many columns for a unit.
     """
     periods, sizes = groups
     seen_periods, seen_sizes, counts = seen
     starts, seen_starts = (
         [0, *accumulate(sizes)] for sizes in (sizes, seen_sizes)
     )
-    numbers = [sequences * N * k for N, k in zip(counts, seen_sizes)]
+    numbers = [B * N * columns * k for N, k in zip(counts, seen_sizes)]
     places = [0, *accumulate(numbers)]
     layout = []
     for start in starts[:-1]:
         i = bisect_right(seen_starts, start) - 1
-        place = places[i] + start - seen_starts[i]
-        row = seen_sizes[i]
+        place = places[i] + columns * (start - seen_starts[i])
+        row = columns * seen_sizes[i]
         layout.append([place, counts[i] * row, row, seen_periods[i]])
     return np.array(periods), np.array(starts), np.array(layout)
 

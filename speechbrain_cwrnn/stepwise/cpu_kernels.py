@@ -2,10 +2,12 @@
 
 They go through time, for some sequences b of replicas r side by side, as so
 many lanes that each operation is one of vectors, or for a single sequence.
-Those are h0 [R, B, H], h [R, B, T, H], weight [H, H] or [H, H, lanes] (or its
-transpose), and z, one number after the other: the place of the first one of
-group g, the distance of its sequences and of its rows, and the steps from one
-row to the next are layout[g]. Divisions are slow, so ticks are counted down.
+Those are h0 and mask [R, B, H], h [R, B, T, H], weight [C H, H] or [C H, H,
+lanes] (or its transpose), and z [R, B S], one number after the other: the place
+of the first one of group g, the distance of its sequences and of its rows, and
+the steps from one row to the next are layout[g]. Where the cell is gated, each
+row has first the candidates of a group, then its gates. Divisions are slow, so
+ticks are counted down.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -13,11 +15,17 @@ Authors
 
 import numpy as np
 
+from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.stepwise.vectors import (
     add_product,
     jit_lanes,
     jit_one,
+    sigmoid,
     tanh,
+)
+
+TANH, RELU, LEAKY_RELU = map(
+    NONLINEARITIES.index, ("tanh", "relu", "leaky_relu")
 )
 
 
@@ -41,35 +49,71 @@ def _last_ticks(T, clock, periods, layout):
 
 
 @jit_lanes
-def forward_lanes(h0, z, h, weight, where, groups):
+def _apply(values, first, end, f):
+    """Replace the values [rows, lanes] of some rows by f of them."""
+    for u in range(first, end):
+        for lane in range(values.shape[1]):
+            x = values[u, lane]
+            if f == TANH:
+                values[u, lane] = tanh(x)
+            elif f == RELU:
+                values[u, lane] = 0 if x < 0 else x
+            else:
+                values[u, lane] = 0.01 * x if x < 0 else x
+
+
+@jit_one
+def _slope(y, f):
+    """f'(x), by y = f(x)."""
+    if f == TANH:
+        return 1 - y * y
+    if f == RELU:
+        return y > 0
+    return 1.0 if y > 0 else 0.01
+
+
+@jit_lanes
+def forward_lanes(h0, mask, z, h, weight, where, groups):
     """Write h, for the sequences of some lanes."""
     replicas, sequences, clock, lanes = where
-    periods, starts, layout, relu = groups
-    _, B, T, k = h.shape
-    n = len(replicas)
+    periods, starts, layout, f, gated = groups
+    _, _, T, k = h.shape
+    n, C = len(replicas), 2 if gated else 1
     state = np.zeros((k, lanes), h.dtype)
-    new = np.zeros((k, lanes), h.dtype)
+    m = np.zeros((k if gated else 0, lanes), h.dtype)
+    new = np.zeros((C * k, lanes), h.dtype)
     for lane in range(n):
+        r, b = replicas[lane], sequences[lane]
         for u in range(k):
-            state[u, lane] = h0[replicas[lane], sequences[lane], u]
+            state[u, lane] = h0[r, b, u]
+        for u in range(len(m)):
+            m[u, lane] = mask[r, b, u]
     wait, place, distance = _first_ticks(clock, periods, layout)
     for t in range(T):
         for g in range(len(periods)):
             if wait[g] == 0:
                 first, end = starts[g], starts[g + 1]
+                top, size = C * first, end - first
                 for lane in range(n):
-                    sequence = replicas[lane] * B + sequences[lane]
-                    row = z[place[g] + sequence * layout[g, 1] :]
-                    for u in range(end - first):
-                        new[first + u, lane] = row[u]
-                add_product(new, weight, state, first, end, first, k)
-                for u in range(first, end):
-                    for lane in range(lanes):
-                        x = new[u, lane]
-                        if relu:
-                            new[u, lane] = 0 if x < 0 else x
-                        else:
-                            new[u, lane] = tanh(x)
+                    row = place[g] + sequences[lane] * layout[g, 1]
+                    for u in range(C * size):
+                        new[top + u, lane] = z[replicas[lane], row + u]
+                add_product(new, weight, state, top, C * end, first, k)
+                _apply(new, top, top + size, f)
+                if gated:
+                    for u in range(top, top + size):
+                        for lane in range(lanes):
+                            new[u + size, lane] = sigmoid(new[u + size, lane])
+                    for lane in range(n):
+                        row = place[g] + sequences[lane] * layout[g, 1]
+                        for u in range(C * size):
+                            z[replicas[lane], row + u] = new[top + u, lane]
+                    for u in range(size):
+                        for lane in range(lanes):
+                            c = new[top + u, lane] * m[first + u, lane]
+                            held = state[first + u, lane] - c
+                            c += new[top + size + u, lane] * held
+                            new[top + u, lane] = c
         # What is held is copied as rows, and what ticks written over it.
         for lane in range(n):
             r, b = replicas[lane], sequences[lane]
@@ -78,30 +122,31 @@ def forward_lanes(h0, z, h, weight, where, groups):
                 h[r, b, t, u] = previous[u]
         for g in range(len(periods)):
             if wait[g] == 0:
-                group = slice(starts[g], starts[g + 1])
-                state[group] = new[group]
+                first, end = starts[g], starts[g + 1]
+                top = C * first
+                state[first:end] = new[top : top + end - first]
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
-                    for u in range(starts[g], starts[g + 1]):
-                        h[r, b, t, u] = new[u, lane]
+                    for u in range(end - first):
+                        h[r, b, t, first + u] = new[top + u, lane]
                 place[g] += distance[g]
                 wait[g] = periods[g]
             wait[g] -= 1
 
 
 @jit_lanes
-def backward_lanes(dh, h, dz, dh0, weight_t, where, groups):
+def backward_lanes(dh, h, h0, mask, z, dz, dh0, weight_t, where, groups):
     """Write dz and dh0, for the sequences of some lanes."""
     replicas, sequences, clock, lanes = where
-    periods, starts, layout, relu = groups
-    _, B, T, k = h.shape
-    n = len(replicas)
+    periods, starts, layout, f, gated = groups
+    _, _, T, k = h.shape
+    n, C = len(replicas), 2 if gated else 1
     # What has come in for the state of a unit since it is held: from outside,
     # as rows, and from units that tick. It is added up first, as many small
     # numbers, one by one, would be rounded to what has been held for long.
     outer = np.zeros((n, k), dh.dtype)
     inner = np.zeros((k, lanes), dh.dtype)
-    ticked = np.zeros((k, lanes), dh.dtype)
+    ticked = np.zeros((C * k, lanes), dh.dtype)
     wait, place, distance = _last_ticks(T, clock, periods, layout)
     for t in range(T - 1, -1, -1):
         for lane in range(n):
@@ -111,28 +156,38 @@ def backward_lanes(dh, h, dz, dh0, weight_t, where, groups):
         last = 0
         for g in range(len(periods)):
             first, end = starts[g], starts[g + 1]
-            ticked[first:end] = 0
+            top, size = C * first, end - first
+            ticked[top : C * end] = 0
             if wait[g] == 0:
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
-                    row = dz[place[g] + (r * B + b) * layout[g, 1] :]
-                    for u in range(end - first):
-                        y = h[r, b, t, first + u]
-                        slope = (y > 0) if relu else 1 - y * y
+                    row = place[g] + b * layout[g, 1]
+                    before = h0[r, b] if t == 0 else h[r, b, t - 1]
+                    for u in range(size):
                         total = inner[first + u, lane] + outer[lane, first + u]
-                        gradient = total * slope
-                        ticked[first + u, lane] = gradient
-                        row[u] = gradient
                         outer[lane, first + u] = 0
-                inner[first:end] = 0
-                last = end
+                        if gated:
+                            c, keep = z[r, row + u], z[r, row + size + u]
+                            inner[first + u, lane] = total * keep
+                            total *= 1 - keep
+                            m = mask[r, b, first + u]
+                            gradient = total * m * _slope(c, f)
+                            total *= keep * (before[first + u] - m * c)
+                            ticked[top + size + u, lane] = total
+                            dz[r, row + size + u] = total
+                        else:
+                            inner[first + u, lane] = 0
+                            gradient = total * _slope(h[r, b, t, first + u], f)
+                        ticked[top + u, lane] = gradient
+                        dz[r, row + u] = gradient
+                last = C * end
                 place[g] -= distance[g]
                 wait[g] = periods[g]
             wait[g] -= 1
         for g in range(len(periods)):
             # Its units send to those of this group and of faster ones.
             first, end = starts[g], starts[g + 1]
-            to = min(end, last)
+            to = min(C * end, last)
             add_product(inner, weight_t, ticked, first, end, 0, to)
     for lane in range(n):
         r, b = replicas[lane], sequences[lane]
@@ -141,12 +196,13 @@ def backward_lanes(dh, h, dz, dh0, weight_t, where, groups):
 
 
 @jit_one
-def forward_one(h0, z, h, weight, where, groups):
+def forward_one(h0, mask, z, h, weight, where, groups):
     """Write h, for one sequence."""
     r, b, clock = where
-    periods, starts, layout, relu = groups
+    periods, starts, layout, f, gated = groups
     wait, place, distance = _first_ticks(clock, periods, layout)
-    place += (r * h.shape[1] + b) * layout[:, 1]
+    place += b * layout[:, 1]
+    C = 2 if gated else 1
     for t in range(h.shape[2]):
         previous = h0[r, b] if t == 0 else h[r, b, t - 1]
         for g in range(len(periods)):
@@ -155,35 +211,49 @@ def forward_one(h0, z, h, weight, where, groups):
             if wait[g] >= 0:
                 h[r, b, t, first:end] = previous[first:end]
                 continue
-            row = z[place[g] :]
+            row = z[r, place[g] :]
             place[g] += distance[g]
             wait[g] += periods[g]
             senders = previous[first:]
-            for u in range(end - first):
-                weights = weight[first + u, first:]
+            size = end - first
+            # Of a gated cell, what is kept for the backward pass.
+            new = row if gated else h[r, b, t, first:]
+            for u in range(C * size):
+                weights = weight[C * first + u, first:]
                 total = row[u]
                 for c in range(len(weights)):
                     total += weights[c] * senders[c]
-                h[r, b, t, first + u] = total
-            for u in range(first, end):
-                x = h[r, b, t, u]
-                if relu:
-                    h[r, b, t, u] = 0 if x < 0 else x
+                new[u] = total
+            for u in range(size):
+                x = new[u]
+                if f == TANH:
+                    new[u] = tanh(x)
+                elif f == RELU:
+                    new[u] = 0 if x < 0 else x
                 else:
-                    h[r, b, t, u] = tanh(x)
+                    new[u] = 0.01 * x if x < 0 else x
+            if gated:
+                for u in range(size):
+                    new[size + u] = sigmoid(new[size + u])
+                for u in range(size):
+                    c = new[u] * mask[r, b, first + u]
+                    held = senders[u] - c
+                    h[r, b, t, first + u] = c + new[size + u] * held
 
 
 @jit_one
-def backward_one(dh, h, dz, dh0, weight, where, groups):
+def backward_one(dh, h, h0, mask, z, dz, dh0, weight, where, groups):
     """Write dz and dh0, for one sequence."""
     r, b, clock = where
-    periods, starts, layout, relu = groups
+    periods, starts, layout, f, gated = groups
     T, k = h.shape[2:]
     state = np.zeros(k, dh.dtype)
     passed = np.zeros(k, dh.dtype)
     wait, place, distance = _last_ticks(T, clock, periods, layout)
-    place += (r * h.shape[1] + b) * layout[:, 1]
+    place += b * layout[:, 1]
+    C = 2 if gated else 1
     for t in range(T - 1, -1, -1):
+        before = h0[r, b] if t == 0 else h[r, b, t - 1]
         for u in range(k):
             state[u] += dh[r, b, t, u] + passed[u]
             passed[u] = 0
@@ -192,17 +262,26 @@ def backward_one(dh, h, dz, dh0, weight, where, groups):
             if wait[g] >= 0:
                 continue
             first, end = starts[g], starts[g + 1]
-            row = dz[place[g] :]
+            row, kept = dz[r, place[g] :], z[r, place[g] :]
             place[g] -= distance[g]
             wait[g] += periods[g]
+            size = end - first
+            for u in range(size):
+                total = state[first + u]
+                if gated:
+                    c, keep = kept[u], kept[size + u]
+                    state[first + u] = total * keep
+                    total *= 1 - keep
+                    m = mask[r, b, first + u]
+                    row[u] = total * m * _slope(c, f)
+                    row[size + u] = total * keep * (before[first + u] - m * c)
+                else:
+                    state[first + u] = 0
+                    row[u] = total * _slope(h[r, b, t, first + u], f)
             to = passed[first:]
-            for u in range(first, end):
-                y = h[r, b, t, u]
-                slope = (y > 0) if relu else 1 - y * y
-                gradient = state[u] * slope
-                row[u - first] = gradient
-                state[u] = 0
-                weights = weight[u, first:]
+            for u in range(C * size):
+                gradient = row[u]
+                weights = weight[C * first + u, first:]
                 for c in range(len(weights)):
                     to[c] += weights[c] * gradient
     for u in range(k):

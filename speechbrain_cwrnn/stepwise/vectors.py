@@ -139,19 +139,48 @@ def tanh(x):
     return math.tanh(x)
 
 
+def sigmoid(x):
+    """The logistic function, in such a form."""
+
+
 @overload(tanh, inline="always")
 def _overload_tanh(x):
     if x == types.float64:
         return lambda x: math.tanh(x)
-    return _tanh_float32
+
+    def tanh_float32(x):
+        y = np.float32(_tanh_of_half(abs(2.0 * np.float64(x))))
+        return y if x >= 0 else -y
+
+    return tanh_float32
 
 
-def _tanh_float32(x):
+@overload(sigmoid, inline="always")
+def _overload_sigmoid(x):
+    if x == types.float64:
+        return lambda x: 0.5 + 0.5 * math.tanh(0.5 * x)
+
+    def sigmoid_float32(x):
+        y = 0.5 * _tanh_of_half(abs(np.float64(x)))
+        return np.float32(0.5 + y if x >= 0 else 0.5 - y)
+
+    return sigmoid_float32
+
+
+def _tanh_of_half(x2):
+    """tanh(x / 2) for x >= 0 in float64: what float32 needs."""
+
+
+@overload(_tanh_of_half, inline="always")
+def _overload_tanh_of_half(x2):
+    return _series
+
+
+def _series(x2):
     # In float64, so that it is as exact as PyTorch's, and in steps that LLVM
-    # makes vectors of. tanh |x| = e / (e + 2) with e = exp(2 |x|) - 1, which
+    # makes vectors of. tanh x = e / (e + 2) with e = exp(2 x) - 1, which
     # loses nothing for small x. exp is 2^n times a power series in the rest r.
-    # From |x| = 10 on, all is 1.
-    x2 = 2.0 * abs(np.float64(x))
+    # From x = 10 on, all is 1.
     x2 = 20.0 if x2 > 20.0 else x2
     n = np.floor(x2 * 1.4426950408889634 + 0.5)
     r = x2 - n * 0.6931471805599453
@@ -161,8 +190,7 @@ def _tanh_float32(x):
     p = 1 / 2 + r * (1 / 6 + r * p)
     power = _as_float64((np.int64(n) + 1023) << 52)
     e = power * (r + r * r * p) + (power - 1.0)
-    y = np.float32(e / (e + 2.0))
-    return y if x >= 0 else -y
+    return e / (e + 2.0)
 
 
 @intrinsic

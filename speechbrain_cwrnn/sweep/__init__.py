@@ -7,32 +7,45 @@ clock that starts at 0,
 
     z_i[n] = V_i x[n P_i] + b_i                                      (`inputs`)
     c_i[n] = sum_{j > i} W_ij s_j[ceil(n P_i / P_j)]                  (context)
-    h_i[n] = f(z_i[n] + c_i[n] + W_ii h_i[n-1])
+    a_i[n] = z_i[n] + c_i[n] + W_ii h_i[n-1]
+    h_i[n] = f(a_i[n])                                          (or a gate's)
 
 where s_j holds the distinct states of group j: the initial one, then one per
-tick. Only the last line is sequential. Each distinct state is multiplied once,
-however long it is held, and the paper's model results exactly, for any
+tick. Only the last two lines are sequential. Each distinct state is multiplied
+once, however long it is held, and the paper's model results exactly, for any
 periods. The backward pass goes from the fastest group to the slowest:
 
     ds_i[n] = sum of doutput_i[t] over the steps t that hold s_i[n]
               + sum_{j < i} W_ji^T d_ji[n]
     d_ji[n] = sum of dz_j[m] over the ticks m of group j that read s_i[n]
-    dz_i[n] = f'(h_i[n]) (dh_i[n] + W_ii^T dz_i[n+1]),   dh_i[n] = ds_i[n+1]
+    dh_i[n] = ds_i[n+1] + W_ii^T dz_i[n+1]
+    dz_i[n] = f'(a_i[n]) dh_i[n]                                (or a gate's)
     dW_ii   = sum_n dz_i[n] h_i[n-1]^T
     dW_ji   = sum_n d_ji[n] s_i[n]^T
     dh0_i   = ds_i[0] + W_ii^T dz_i[0]
 
-A group's two sequential lines, those of h and dz, are run by an engine, a
-module with two functions that change their first argument:
+The new state h of a gated cell (`cells`) has a candidate and a gate, so that
+z, c, a and W have two rows for each unit:
 
-    forward(state, weight, nonlinearity)
-        state is h[-1], z[0], z[1], ... and becomes h[-1], h[0], h[1], ...
-    backward(dstate, state, weight, nonlinearity)
-        dstate is ds[0], ds[1], ... and becomes dh0, dz[0], dz[1], ...
+    h = u h[n-1] + (1 - u) m f(a),   u = sigmoid(a')
+    da = dh (1 - u) m f'(a),  da' = dh (h[n-1] - m f(a)) u (1 - u)
 
-Both are contiguous [R, B, 1 + N, k]; as in any product of matrices, sums are
-formed in float32 at least. The engines are `eager` (PyTorch, on any device) and
-`gpu` (fused, in Triton).
+and h[n-1] gets u dh besides.
+
+A group's sequential lines are run by an engine, a module with two functions:
+
+    forward(group, z)
+        z [R, B, N, C k] is z[0] + c[0], ...; where the cell is gated, f(a) and
+        u take its place. group.state is h[-1], then anything, and becomes
+        h[-1], h[0], h[1], ...
+    backward(group, z, dstate, dz)
+        z is what `forward` left there; dstate is ds[0], ds[1], ..., whose first
+        becomes dh0, and the others anything; dz [R, B, 1 + N, C k] becomes 0,
+        dz[0], dz[1], ...
+
+dz, dstate and group.state [R, B, 1 + N, k] are contiguous; as in any product of
+matrices, sums are formed in float32 at least. The engines are `eager` (PyTorch,
+on any device) and `gpu` (fused, in Triton).
 
 What the slower groups send to faster ones is carried along as one signal, that
 may change when any of them ticks: for periods that divide each other, simply
@@ -43,6 +56,7 @@ Glossary
 R, B, T   replicas with weights of their own, sequences, steps
 F, H      features of the input, hidden units
 k, N      units of a group, its ticks in T steps
+C         rows of z and W for each unit, 1 or 2
 M         places where a signal is read: the steps, or the ticks of a group
 tick      a step at which a group computes; at others it holds its state
 clock     steps since the state was zero, at the first of the T steps
@@ -60,13 +74,36 @@ Authors
 
 from itertools import accumulate
 from math import gcd
+from typing import NamedTuple
 
 import torch
 
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import count_ticks
 from speechbrain_cwrnn.inputs import empty_inputs, take_ticks
 from speechbrain_cwrnn.linear import add_linear, linear, outer, outer_before
 from speechbrain_cwrnn.sweep.holding import read_at
+
+
+class Group(NamedTuple):
+    """What an engine knows of a group.
+
+    Arguments
+    ---------
+    state : torch.Tensor
+        What it holds [R, B, 1 + N, k].
+    weight : torch.Tensor
+        Its own recurrent weights [R, C k, k].
+    mask : torch.Tensor or None
+        That of the candidates [R, B, k].
+    cell : Cell
+        What its units do.
+    """
+
+    state: torch.Tensor
+    weight: torch.Tensor
+    mask: torch.Tensor | None
+    cell: Cell
 
 
 def input_groups(layer, groups):
@@ -80,9 +117,10 @@ def forward(layer, z, groups, engine):
     Arguments
     ---------
     layer : Layer
-        Of it, the recurrent weights and the initial state.
+        Of it, the recurrent weights, the initial state and the mask.
     z : Inputs
-        What each group sees of the input.
+        What each group sees of the input. What the backward pass of a gated
+        cell needs takes its place.
     groups : Groups
         Which unit ticks when.
     engine : module
@@ -94,27 +132,25 @@ def forward(layer, z, groups, engine):
         The state after every step [R, B, T, H].
     """
     weight, h0, clock = layer.weight, layer.h0, groups.clock
-    T = layer.x.shape[2]
-    output = h0.new_empty(*layer.x.shape[:3], h0.shape[-1])
+    output = h0.new_empty(*h0.shape[:2], z.T, h0.shape[-1])
     commons = _common_periods(groups.periods)
     context, coarse = None, None
-    for part, period, units, common in reversed(
-        list(zip(z.parts, groups.periods, groups.units, commons))
-    ):
-        # The initial state and z, which the engine replaces by the others.
-        state = torch.cat([h0[:, :, None, units], part], dim=2)
+    for i in reversed(range(len(commons))):
+        part, period, common = z.parts[i], groups.periods[i], commons[i]
+        units, rows = groups.units[i], groups.rows[i]
         if context is not None:
             # At a tick, a group reads what the slower ones held just before.
             reading = read_at(clock, coarse, period, before=True)
-            reading.add(context[..., units], state[:, :, 1:])
-        engine.forward(state, weight[:, units, units], groups.nonlinearity)
-        read_at(clock, period).write(state, output[..., units])
-        faster = slice(units.start)
-        if units.start == 0:
+            reading.add(context[..., rows], part)
+        group = _group(layer, part.shape[2], groups, i)
+        engine.forward(group, part)
+        read_at(clock, period).write(group.state, output[..., units])
+        if i == 0:
             break
-        sent = linear(state, weight[:, faster, units])
+        faster = slice(rows.start)
+        sent = linear(group.state, weight[:, faster, units])
         if context is not None:
-            places = 1 + count_ticks(T, clock, common)
+            places = 1 + count_ticks(z.T, clock, common)
             if period != common:
                 reading = read_at(clock, period, common, initial=True)
                 sent = reading.read(sent, places)
@@ -124,7 +160,7 @@ def forward(layer, z, groups, engine):
     return output
 
 
-def backward(doutput, output, layer, groups, engine):
+def backward(doutput, output, z, layer, groups, engine):
     """The gradients from that of the output.
 
     Arguments
@@ -133,6 +169,8 @@ def backward(doutput, output, layer, groups, engine):
         Gradient of the output [R, B, T, H].
     output : torch.Tensor
         What `forward` returned.
+    z : Inputs
+        What `forward` left there, if the cell is gated; else anything.
     layer, groups, engine
         As in `forward`.
 
@@ -144,47 +182,58 @@ def backward(doutput, output, layer, groups, engine):
         Gradients of the recurrent weights and of the initial state.
     """
     weight, h0, clock = layer.weight, layer.h0, groups.clock
-    T = layer.x.shape[2]
-    dz = empty_inputs(layer.x, groups)
+    T = output.shape[2]
+    dz = empty_inputs(output, groups)
     dweight = weight.new_zeros(weight.shape)
     dh0 = h0.new_empty(h0.shape)
     dcontext = None
     commons = _common_periods(groups.periods)
-    for i, (part, period, units) in enumerate(
-        zip(dz.parts, groups.periods, groups.units)
+    for i, (part, period, common) in enumerate(
+        zip(dz.parts, groups.periods, commons)
     ):
-        faster, common = slice(units.start), commons[i]
-        states = take_ticks(output[..., units], clock, period)
-        state = torch.cat([h0[:, :, None, units], states], dim=2)
+        units, rows = groups.units[i], groups.rows[i]
+        faster = slice(rows.start)
+        group = _group(layer, part.shape[2], groups, i)
+        state = group.state
+        state[:, :, 1:] = take_ticks(output[..., units], clock, period)
         dstate = state.new_empty(state.shape)
         read_at(clock, period).collect(doutput[..., units], dstate)
         if dcontext is not None:
             dsent = dcontext
             if period != common:
-                dsent = state.new_empty(*state.shape[:3], units.start)
+                dsent = state.new_empty(*state.shape[:3], rows.start)
                 reading = read_at(clock, period, common, initial=True)
                 reading.collect(dcontext, dsent)
             outer(dsent, state, out=dweight[:, faster, units])
             add_linear(dstate, dsent, weight[:, faster, units].mT)
-        engine.backward(
-            dstate, state, weight[:, units, units], groups.nonlinearity
-        )
+        dgroup = state.new_empty(*state.shape[:3], part.shape[3])
+        engine.backward(group, z and z.parts[i], dstate, dgroup)
         dh0[..., units] = dstate[:, :, 0]
-        dstate[:, :, 0] = 0
-        outer_before(dstate, state, out=dweight[:, units, units])
-        part.copy_(dstate[:, :, 1:])
+        outer_before(dgroup, state, out=dweight[:, rows, units])
+        part.copy_(dgroup[:, :, 1:])
 
         if i + 1 < len(commons):
             coarse = commons[i + 1]
             places = 1 + count_ticks(T, clock, coarse)
             finer = dcontext
-            dcontext = part.new_empty(*part.shape[:2], places, units.stop)
+            dcontext = part.new_empty(*part.shape[:2], places, rows.stop)
             reading = read_at(clock, coarse, period, before=True)
-            reading.collect(part, dcontext[..., units])
+            reading.collect(part, dcontext[..., rows])
             if finer is not None:
                 reading = read_at(clock, coarse, common, initial=True)
                 reading.collect(finer, dcontext[..., faster])
     return dz, dweight, dh0
+
+
+def _group(layer, N, groups, i):
+    """What an engine knows of a group, that holds its initial state."""
+    units, rows = groups.units[i], groups.rows[i]
+    h0 = layer.h0[..., units]
+    state = h0.new_empty(*h0.shape[:2], 1 + N, h0.shape[2])
+    state[:, :, 0] = h0
+    weight = layer.weight[:, rows, units]
+    mask = None if layer.mask is None else layer.mask[..., units]
+    return Group(state, weight, mask, groups.cell)
 
 
 def _common_periods(periods):

@@ -2,7 +2,8 @@
 
 A kernel runs all the ticks of some sequences, with the weights on the chip,
 where the loop in PyTorch launches several kernels at every tick. It stores the
-states, or the gradients of z and of the initial state, and nothing else.
+states and, of a gated cell, what its backward pass needs; or the gradients of z
+and of the initial state.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -31,9 +32,9 @@ TRITON = _installed("triton")
 # Earlier ones take no blocks of 8 sequences, and fetch nothing ahead.
 OLDEST_TRITON = (3, 5)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-# The weights of larger ones do not fit on the chip; of half precision, those
-# of twice as many units do where a program may have this many bytes of it.
-LARGEST_GROUP = 128
+# The weights of a group stay on the chip: on all GPUs there is room for so many
+# bytes of them, and for twice as many where a program may have this memory.
+WEIGHTS = 64 * 1024
 LARGE_MEMORY = 160 * 1024
 
 # By k padded. With fewer elements than threads, z would not be fetched ahead.
@@ -44,40 +45,41 @@ _WARPS_EXACT = {16: 2, 32: 4, 64: 8, 128: 16}
 _MANY_BLOCKS = 66
 
 
-def forward(state, weight, nonlinearity):
-    """Replace z by h in state [R, B, 1 + N, k]; see `sweep`."""
-    launch("forward_kernel", (state,), weight, nonlinearity)
+def forward(group, z):
+    """Write h to the state of a group; see `sweep`."""
+    launch("forward_kernel", group, (z,))
 
 
-def backward(dstate, state, weight, nonlinearity):
-    """Replace ds by dz in dstate [R, B, 1 + N, k]; see `sweep`."""
-    launch("backward_kernel", (dstate, state), weight, nonlinearity)
+def backward(group, z, dstate, dz):
+    """Write dz, and dh0 to dstate; see `sweep`."""
+    z = z if group.cell.gated else None
+    launch("backward_kernel", group, (z, dstate, dz))
 
 
-def supports(device, dtype, k):
+def supports(device, dtype, k, cell):
     """Whether this engine can run there, with groups of k units."""
     return (
         TRITON >= OLDEST_TRITON
         and dtype in DTYPES
-        and k <= _largest_group(device, dtype)
+        and _runs(device)
+        and k <= _largest_group(device, dtype, cell)
     )
 
 
-def require(device, dtype, k):
+def require(device, dtype, k, cell):
     """Raise an error that says what is wrong if `supports` says no."""
-    if not supports(device, dtype, k):
+    if not supports(device, dtype, k, cell):
         raise InputError(
             "backend='triton': expected float16, bfloat16 or float32, groups "
-            f"of at most {LARGEST_GROUP} ({2 * LARGEST_GROUP} in 16 bits on "
-            f"GPUs with {LARGE_MEMORY // 1024} KB of shared memory for a "
-            f"block), an NVIDIA GPU of compute capability 8.0 or later and "
-            f"triton {_dotted(OLDEST_TRITON)} or later, got {dtype}, groups "
-            f"of {k}, device {str(device)!r} and "
+            f"of at most {_largest_group(device, dtype, cell)} (the weights "
+            f"must fit in the GPU's shared memory), an NVIDIA GPU of compute "
+            f"capability 8.0 or later and triton {_dotted(OLDEST_TRITON)} or "
+            f"later, got {dtype}, groups of {k}, device {str(device)!r} and "
             f"{f'triton {_dotted(TRITON)}' if TRITON else 'no triton'}."
         )
 
 
-def options(dtype, k, R, B):
+def options(dtype, k, R, B, cell):
     """How the kernels are compiled and launched.
 
     Arguments
@@ -90,6 +92,8 @@ def options(dtype, k, R, B):
         Number of replicas.
     B : int
         Batch size.
+    cell : Cell
+        What the units of the group do.
 
     Returns
     -------
@@ -100,44 +104,61 @@ def options(dtype, k, R, B):
 
     Example
     -------
-    >>> options(torch.bfloat16, 7, R=1, B=20)["BK"]
+    >>> from speechbrain_cwrnn.cells import Cell
+    >>> options(torch.bfloat16, 7, R=1, B=20, cell=Cell())["BK"]
     16
     """
     single = dtype == torch.float32
     exact = single and not _tf32_allowed()
     BK = max(16, 1 << (k - 1).bit_length())
+    warps = (_WARPS_EXACT if exact else _WARPS)[BK]
+    weights = cell.columns * dtype.itemsize * BK**2
+    block = 8
     # In float32, or with larger groups, more would not fit on all chips.
-    many = R * math.ceil(B / 16) >= _MANY_BLOCKS
-    many = many and not single and BK <= LARGEST_GROUP
+    if not single and weights < WEIGHTS:
+        block = 16 if R * math.ceil(B / 16) >= _MANY_BLOCKS else 8
+    # A gated cell has twice as many signals, which need room beside these. With
+    # more warps, a thread would have too few registers.
+    if cell.gated and weights > WEIGHTS:
+        block, warps = 4, 8
     return {
         "K": k,
-        "BB": 16 if many else 8,
+        "BB": block,
         "BK": BK,
         "PRECISION": "tf32" if single and not exact else "ieee",
         "STAGES": 3,
-        "num_warps": (_WARPS_EXACT if exact else _WARPS)[BK],
+        "num_warps": warps,
+        "GATED": cell.gated,
+        "NONLINEARITY": cell.nonlinearity,
         # Its default differs between versions of triton.
         "enable_fp_fusion": True,
     }
 
 
-def launch(kernel, signals, weight, nonlinearity, how=None):
-    """Run a kernel, which changes the first of its signals, with the options
-    `how` or else those of the table."""
-    R, B, places, k = signals[0].shape
-    if R * B == 0 or places == 1:
+def launch(kernel, group, signals, how=None):
+    """Run a kernel for a group, with the options `how` or else those of the
+    table."""
+    state, weight, mask, cell = group
+    R, B, places, k = state.shape
+    if R * B == 0:
         return
     # Not earlier: triton need not be there, and takes time to import.
     kernels = importlib.import_module("speechbrain_cwrnn.sweep.gpu_kernels")
     if how is None:
-        how = options(weight.dtype, k, R, B)
+        how = options(weight.dtype, k, R, B, cell)
+    # All is contiguous but for the replicas of z. It matters to the compiler
+    # whether their pitch is a multiple of 16; that of a single one is not used.
+    z = signals[0]
+    pitch = 0 if z is None or R == 1 else z.stride(0)
     with torch.cuda.device_of(weight):
         getattr(kernels, kernel)[R, math.ceil(B / how["BB"])](
+            state,
             *signals,
             weight.contiguous(),
+            None if mask is None else mask.contiguous(),
             places - 1,
             B,
-            NONLINEARITY=nonlinearity,
+            pitch,
             **how,
         )
 
@@ -146,16 +167,25 @@ def _dotted(version):
     return ".".join(str(number) for number in version)
 
 
-def _largest_group(device, dtype):
-    """Units of the largest group that a device can run; 0 if it runs none."""
+def _runs(device):
+    """Whether a device can run the kernels at all."""
+    if device.type != "cuda":
+        return _interpreted()
+    properties = torch.cuda.get_device_properties(device)
+    return torch.version.hip is None and properties.major >= 8
+
+
+def _largest_group(device, dtype, cell):
+    """Units, a power of two, of the largest group whose weights fit."""
+    room = 2 * WEIGHTS
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        runs = torch.version.hip is None and properties.major >= 8
-        large = properties.shared_memory_per_block_optin >= LARGE_MEMORY
-    else:
-        runs = large = _interpreted()
-    twice = large and dtype.itemsize == 2
-    return runs * (2 * LARGEST_GROUP if twice else LARGEST_GROUP)
+        # PyTorch for AMD has no such number.
+        name = "shared_memory_per_block_optin"
+        if getattr(properties, name, 0) < LARGE_MEMORY:
+            room = WEIGHTS
+    units = math.isqrt(room // (cell.columns * dtype.itemsize))
+    return 1 << (units.bit_length() - 1)
 
 
 def _interpreted():

@@ -30,99 +30,166 @@ def _tanh(x):
     return tl.where(magnitude < 0.5, small, large)
 
 
+@triton.jit
+def _sigmoid(x):
+    # This form does not overflow.
+    e = tl.exp2(-1.4426950408889634 * tl.abs(x))
+    return tl.where(x < 0, e, 1) / (1 + e)
+
+
+@triton.jit
+def _f(x, NONLINEARITY: tl.constexpr):
+    if NONLINEARITY == "tanh":
+        return _tanh(x)
+    return tl.where(x < 0, (0.01 * x) if NONLINEARITY == "leaky_relu" else 0, x)
+
+
+@triton.jit
+def _df(dy, y, NONLINEARITY: tl.constexpr):
+    """f'(x) dy, by y = f(x)."""
+    if NONLINEARITY == "tanh":
+        return (1 - y * y) * dy
+    return tl.where(
+        y <= 0, (0.01 * dy) if NONLINEARITY == "leaky_relu" else 0, dy
+    )
+
+
+@triton.jit
+def _read(pointer, inside):
+    return tl.load(pointer, mask=inside, other=0).to(tl.float32)
+
+
 # N and B change between calls, and are no reason to compile anew.
 @triton.jit(do_not_specialize=["N", "B"])
 def forward_kernel(
     state,
+    z,
     weight,
+    mask,
     N,
     B,
+    pitch,
     K: tl.constexpr,
     BB: tl.constexpr,
     BK: tl.constexpr,
     NONLINEARITY: tl.constexpr,
+    GATED: tl.constexpr,
     PRECISION: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    """h[n] = f(z[n] + h[n-1] @ weight^T), where state is h[-1], z[0], ..."""
+    """h[n] = f(z[n] + h[n-1] @ weight^T), or what a gated cell makes of both
+
+    The state is h[-1], then anything, and becomes h[-1], h[0], ...; where the
+    cell is gated, z becomes f(...) and the gates.
+    """
+    C: tl.constexpr = 2 if GATED else 1
     replica = tl.program_id(0).to(tl.int64)
-    b = tl.program_id(1) * BB + tl.arange(0, BB)[:, None]
+    b = (tl.program_id(1) * BB + tl.arange(0, BB)[:, None]).to(tl.int64)
     i = tl.arange(0, BK)[None, :]
     j = tl.arange(0, BK)[:, None]
-    mask = (b < B) & (i < K)
+    inside = (b < B) & (i < K)
     state += (replica * B + b) * (1 + N) * K + i
+    z += replica * pitch + b * N * (C * K) + i
+    weight += replica * (C * K * K) + i * K + j
 
-    w = tl.load(
-        weight + replica * K * K + i * K + j,
-        mask=(i < K) & (j < K),
-        other=0,
-    )
-    h = tl.load(state, mask=mask, other=0)
+    square = (i < K) & (j < K)
+    w = tl.load(weight, mask=square, other=0)
+    if GATED:
+        w_gate = tl.load(weight + K * K, mask=square, other=0)
+        m = 1.0
+        if mask is not None:
+            m = _read(mask + (replica * B + b) * K + i, inside)
+    h = tl.load(state, mask=inside, other=0)
+    held = h.to(tl.float32)
     # With stages, z is fetched from memory some steps ahead (if K is even).
     for _ in tl.range(0, N, num_stages=STAGES):
         state += K
-        new = tl.load(state, mask=mask, other=0).to(tl.float32)
-        new = tl.dot(h, w, new, input_precision=PRECISION)
-        if NONLINEARITY == "tanh":
-            new = _tanh(new)
-        else:
-            new = tl.where(new < 0, 0, new)
+        a = tl.dot(h, w, _read(z, inside), input_precision=PRECISION)
+        new = _f(a, NONLINEARITY)
+        if GATED:
+            a = _read(z + K, inside)
+            a = tl.dot(h, w_gate, a, input_precision=PRECISION)
+            u = _sigmoid(a)
+            tl.store(z, new.to(w.dtype), mask=inside)
+            tl.store(z + K, u.to(w.dtype), mask=inside)
+            # In this form, a gate of one holds the state exactly.
+            new = u * held + (1 - u) * (m * new)
         if BK != K:
             # Infinity times the zeros around the weights is not zero.
             new = tl.where(i < K, new, 0)
+        held = new
         h = new.to(w.dtype)
-        tl.store(state, h, mask=mask)
+        tl.store(state, h, mask=inside)
+        z += C * K
 
 
 @triton.jit(do_not_specialize=["N", "B"])
 def backward_kernel(
-    dstate,
     state,
+    z,
+    dstate,
+    dz,
     weight,
+    mask,
     N,
     B,
+    pitch,
     K: tl.constexpr,
     BB: tl.constexpr,
     BK: tl.constexpr,
     NONLINEARITY: tl.constexpr,
+    GATED: tl.constexpr,
     PRECISION: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    """dz[n] = f'(h[n]) * (dh[n] + dz[n+1] @ weight)
+    """dz[n] = f'(h[n]) * (ds[n+1] + dz[n+1] @ weight), or that of a gated cell
 
-    where dstate is ds[0], ds[1], ...; the slope of the first of them is 1.
+    dstate is ds[0], ds[1], ..., whose first becomes dh0; dz becomes 0, dz[0],
+    dz[1], ...
     """
+    C: tl.constexpr = 2 if GATED else 1
     replica = tl.program_id(0).to(tl.int64)
-    b = tl.program_id(1) * BB + tl.arange(0, BB)[:, None]
+    b = (tl.program_id(1) * BB + tl.arange(0, BB)[:, None]).to(tl.int64)
     i = tl.arange(0, BK)[None, :]
     j = tl.arange(0, BK)[:, None]
-    mask = (b < B) & (i < K)
-    end = (replica * B + b + 1) * (1 + N) * K + i
-    dstate += end
-    state += end
+    inside = (b < B) & (i < K)
+    last = (replica * B + b) * (1 + N) + N
+    state += last * K + i
+    dstate += last * K + i
+    dz += last * (C * K) + i
+    weight += replica * (C * K * K) + j * K + i
 
-    w = tl.load(
-        weight + replica * K * K + j * K + i,
-        mask=(i < K) & (j < K),
-        other=0,
-    )
-    dz = tl.full((BB, BK), 0, w.dtype)
-    for n in tl.range(0, N + 1, num_stages=STAGES):
+    square = (i < K) & (j < K)
+    w = tl.load(weight, mask=square, other=0)
+    if GATED:
+        w_gate = tl.load(weight + K * K, mask=square, other=0)
+        z += replica * pitch + ((b + 1) * N - 1) * (C * K) + i
+        m = 1.0
+        if mask is not None:
+            m = _read(mask + (replica * B + b) * K + i, inside)
+    dh = _read(dstate, inside)
+    for _ in tl.range(0, N, num_stages=STAGES):
         dstate -= K
-        state -= K
-        new = tl.load(dstate, mask=mask, other=0).to(tl.float32)
-        # In place of the initial state, what f has the slope 1 at.
-        h = tl.load(
-            state,
-            mask=mask & (n < N),
-            other=1 if NONLINEARITY == "relu" else 0,
-        ).to(tl.float32)
-        new = tl.dot(dz, w, new, input_precision=PRECISION)
-        if NONLINEARITY == "tanh":
-            new *= 1 - h * h
+        ds = _read(dstate, inside)
+        if GATED:
+            c, u = _read(z, inside), _read(z + K, inside)
+            z -= C * K
+            before = _read(state - K, inside)
+            dc = _df(dh * (1 - u) * m, c, NONLINEARITY).to(w.dtype)
+            du = (dh * (before - m * c) * u * (1 - u)).to(w.dtype)
+            tl.store(dz + K, du, mask=inside)
+            ds = tl.dot(du, w_gate, ds + u * dh, input_precision=PRECISION)
         else:
-            new = tl.where(h <= 0, 0, new)
+            dc = _df(dh, _read(state, inside), NONLINEARITY).to(w.dtype)
+        tl.store(dz, dc, mask=inside)
+        state -= K
+        dz -= C * K
+        dh = tl.dot(dc, w, ds, input_precision=PRECISION)
         if BK != K:
-            new = tl.where(i < K, new, 0)
-        dz = new.to(w.dtype)
-        tl.store(dstate, dz, mask=mask)
+            # Infinity times the zeros around the weights is not zero.
+            dh = tl.where(i < K, dh, 0)
+    tl.store(dstate, dh.to(w.dtype), mask=inside)
+    # The initial state is no tick's.
+    zero = tl.full((BB, BK), 0, w.dtype)
+    for row in tl.static_range(C):
+        tl.store(dz + row * K, zero, mask=inside)
