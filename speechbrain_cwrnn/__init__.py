@@ -3,9 +3,10 @@
 Index
 -----
 rnn : ClockworkRNN, with the interface of `speechbrain.nnet.RNN.LSTM`
-functional : clockwork_rnn, the same for one layer and direction
+ligru : ClockworkLiGRU, gated, with that of `speechbrain.nnet.RNN.LiGRU`
+functional : clockwork_rnn and clockwork_ligru, one layer and direction of each
 ensemble : Ensemble, many independent copies of a module, trained at once
-reference : the equations of the paper as a loop, to compare with
+reference : the equations of both as loops, to compare with
 
 How the layer computes, from the bottom to the top:
 
@@ -13,9 +14,11 @@ errors : InputError, of whoever gave something else than was expected
 transforms : which transforms of PyTorch are active
 checks : what an argument must be
 lengths : padded batches, how long each sequence is and where it ends
+cells : what a unit does when it ticks; Cell
 clock : periods, group sizes and ticks; Groups
 linear : the tensors of a layer, and products with its weights; Layer
 inputs : what each group sees of the input, at its ticks
+norm : how that is normalised, at the ticks alone
 sweep : one way through time, group by group, slow to fast; the equations
     holding : what is held, read at other times
     eager, gpu, gpu_kernels : its engines
@@ -23,6 +26,7 @@ stepwise : the other way, all groups at once, for small networks
     cpu, cpu_kernels, vectors : its engine
 backend : which way, and which engine
 op : both steps as one operation of PyTorch, with its gradient
+apart : the same as two operations, with room between them
 plain : the layer in plain PyTorch: single steps, and any derivative
 
 What recipes and their pretrained models use:
@@ -49,8 +53,15 @@ Authors
 
 from speechbrain_cwrnn.ensemble import Ensemble
 from speechbrain_cwrnn.functional import clockwork_ligru, clockwork_rnn
+from speechbrain_cwrnn.ligru import ClockworkLiGRU
 from speechbrain_cwrnn.rnn import ClockworkRNN
 
 __version__ = "0.2.0.dev0"
 
-__all__ = ["ClockworkRNN", "Ensemble", "clockwork_ligru", "clockwork_rnn"]
+__all__ = [
+    "ClockworkLiGRU",
+    "ClockworkRNN",
+    "Ensemble",
+    "clockwork_ligru",
+    "clockwork_rnn",
+]
