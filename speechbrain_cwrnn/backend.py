@@ -107,12 +107,14 @@ def _is_small(sequences, groups):
     """Whether compiled loops were measured to be faster than products of
     matrices: up to 2500 multiplications a step (100 units in 8 groups), or up
     to 8000 per group for all sequences (512 units and one sequence, or 128
-    units and 16)."""
+    units and 16). A gated cell is more calls, where these are not compiled: up
+    to 4000, or 70 000 per group, counting the candidates alone."""
     senders, cost = sum(groups.group_sizes), 0
     for period, k in zip(groups.periods, groups.group_sizes):
         cost += k * senders / period
         senders -= k
-    return cost <= 2500 or cost * sequences / len(groups.periods) <= 8000
+    least, most = (4000, 70_000) if groups.cell.gated else (2500, 8000)
+    return cost <= least or cost * sequences / len(groups.periods) <= most
 
 
 @cache

@@ -9,6 +9,7 @@ import torch
 
 from speechbrain_cwrnn import ClockworkRNN
 from speechbrain_cwrnn.backend import check_backend, choose, choose_name
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import Groups
 
 
@@ -53,6 +54,24 @@ class TestChoose:
         expected = 4.001 * k * k * math.prod(batch) <= 24000
         assert expected == (engine == "cpu")
         assert choose_name("auto", x, Groups(periods, sizes)) == engine
+
+    @pytest.mark.parametrize(
+        "B, k, engine",
+        [
+            (1, 264, "cpu"),
+            (1, 265, "eager"),
+            (4, 132, "cpu"),
+            (4, 133, "eager"),
+            (99, 63, "cpu"),
+            (99, 64, "eager"),
+        ],
+    )
+    def test_gated(self, B, k, engine):
+        """A loop in PyTorch is more calls then: up to 70 000 multiplications,
+        or 4000 for each sequence, of the candidates alone."""
+        assert (B * k * k <= 70_000 or k * k <= 4000) == (engine == "cpu")
+        groups = Groups([1], [k], 0, Cell(gated=True))
+        assert choose_name("auto", torch.zeros(B, 2, 3), groups) == engine
 
     def test_forced(self):
         """However large the network."""
