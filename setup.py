@@ -55,6 +55,7 @@ setup(
         "synth": ["espeakng-loader"],
         "test": [
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "ruff==0.17.6",
             "espeakng-loader",

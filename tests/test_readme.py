@@ -42,4 +42,4 @@ def test_opens_with_the_two_commands():
     """What a user, and the continuous integration, runs first."""
     before = README[: README.index("## ")]
     assert "pip install -e . && python recipes/AudioGen/train.py" in before
-    assert "pip install -e '.[test]' && pytest" in before
+    assert "pip install -e '.[test]' && pytest -n auto" in before
