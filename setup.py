@@ -46,7 +46,7 @@ setup(
         "filelock>=3.30.0",
         "numpy>=1.26.4",
         "numba>=0.58.1",
-        "pydantic>=2.0.3",
+        "pydantic>=2.8.2",
         "matplotlib",
         "tqdm",
     ],

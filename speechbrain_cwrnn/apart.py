@@ -29,7 +29,7 @@ def group_options(groups):
     clock, clocks = groups.clock, None
     if isinstance(clock, torch.Tensor):
         clock, clocks = 0, clock
-    cell = groups.cell
+    cell = groups.cell.nonlinearity, groups.cell.gated
     return clocks, clock, groups.periods, groups.group_sizes, *cell
 
 

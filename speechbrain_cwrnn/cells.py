@@ -4,14 +4,15 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from speechbrain_cwrnn.errors import InputError
 
 NONLINEARITIES = ("tanh", "relu", "leaky_relu")
 
 
-class Cell(NamedTuple):
+@dataclass(frozen=True)
+class Cell:
     """What a unit makes of z + W h[n-1], for one row of z and W or for two:
 
         plain:  h[n] = f(a)

@@ -40,7 +40,7 @@ class Groups:
     clock : int or torch.Tensor
         Steps since the state was zero, one for all or one per sequence [R, B].
     cell : Cell
-        What its units do then.
+        What its units do then; by default, a plain one of tanh.
 
     Example
     -------
@@ -52,7 +52,13 @@ class Groups:
     periods: tuple
     group_sizes: tuple
     clock: int | torch.Tensor = 0
-    cell: Cell = Cell()
+    # No Cell, which torch.compile of PyTorch 2.7 does not take for a default.
+    cell: Cell | None = None
+
+    def __post_init__(self):
+        """Takes the plain cell where none is given."""
+        if self.cell is None:
+            object.__setattr__(self, "cell", Cell())
 
     @property
     def units(self):

@@ -266,7 +266,8 @@ def _prepare(layer, periods, clock, cell):
     group_sizes = tuple(w.shape[:1].numel() // cell.columns for w in rows)
     if layer.h0 is None:
         h0 = x.new_zeros(x.shape[0], sum(group_sizes))
-        layer = layer._replace(h0=h0)
+        # Without _replace, which torch.compile of PyTorch 2.7 does not trace.
+        layer = Layer(x, layer.weight_ih, rows, layer.bias, h0, layer.mask)
     if isinstance(clock, torch.Tensor):
         clock = clock.to(x.device)
     groups = Groups(periods, group_sizes, clock, cell)

@@ -115,6 +115,10 @@ def test_count_of_a_part(tmp_path, sound, name):
     except InputError as error:
         assert str(error).startswith(f"{name}: expected")
         return
+    if frames == 0:
+        # An earlier libsndfile finds nothing in half an ogg file.
+        assert name == "g.ogg"
+        return
     with Recording(path, name) as recording:
         assert len(recording.samples(0, frames)) == frames < 20000
 

@@ -115,8 +115,8 @@ WITHOUT = {
     "not whole": (
         "real = builtins.__import__; "
         "load = Mock(side_effect=OSError('no library')); "
-        "builtins.__import__ = lambda name, *args: "
-        "(load if name == 'llvmlite' else real)(name, *args)",
+        "builtins.__import__ = lambda name, *args, **more: "
+        "(load if name == 'llvmlite' else real)(name, *args, **more)",
         "OSError: no library",
     ),
     "set up wrongly": (

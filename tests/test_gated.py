@@ -269,7 +269,7 @@ def test_compile_and_export(engine, periods):
             return clockwork_ligru(
                 x,
                 self.weight_ih,
-                list(self.rows),
+                [self.rows[i] for i in range(3)],
                 self.bias,
                 periods=periods,
                 norms=self.norms,
