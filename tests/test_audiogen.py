@@ -445,6 +445,8 @@ class TestTargets:
         for epochs in (1, 2):
             run(recipe, "cwrnn.yaml", *options, "--number_of_epochs", epochs)
             path.unlink(missing_ok=True)
+        log = (tmp_path / "out" / "train_log.txt").read_text()
+        assert [line.split()[1] for line in log.splitlines()] == ["1", "2"]
 
 
 class TestOwnData:

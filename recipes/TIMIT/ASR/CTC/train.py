@@ -95,7 +95,7 @@ class ASRBrain(sb.Brain):
             wavs, wav_lens = augment(wavs, wav_lens)
         feats = self.hparams.compute_features(wavs)
         # Lengths of whole frames, that no rounding makes depend on the batch.
-        hop = count_samples(self.hparams.hop_length, self.hparams.sample_rate)
+        hop = in_samples(self.hparams.hop_length, self.hparams.sample_rate)
         frames = (wav_lens * wavs.shape[1]).round() // hop + 1
         lengths = frames / feats.shape[1]
         feats = self.modules.normalize(feats, lengths)
@@ -198,7 +198,7 @@ class ASRBrain(sb.Brain):
                         self.error_metrics.write_stats(file)
 
 
-def count_samples(milliseconds, sample_rate):
+def in_samples(milliseconds, sample_rate):
     """As SpeechBrain does for the frames of its features."""
     return round(sample_rate / 1000 * milliseconds)
 
@@ -304,7 +304,7 @@ def check_text(hparams, tokenizer, manifests):
     """Raise an error where a text has no units that the model has, and warn
     where it has more than the audio has frames."""
     target, too_short = hparams["target"], []
-    hop = count_samples(hparams["hop_length"], hparams["sample_rate"])
+    hop = in_samples(hparams["hop_length"], hparams["sample_rate"])
     # Those of SpeechBrain's CRDNN, which a model of the user's own may not be.
     pooled = 2 if hparams.get("time_pooling") else 1
     for split, entries in zip(SPLITS, manifests):
