@@ -12,19 +12,32 @@ Authors
 """
 
 import argparse
+import importlib.util
 import resource
 import subprocess
 import sys
 
 import torch
 
-from speechbrain_cwrnn import ClockworkRNN
+from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN
+
+
+def speechbrain_ligru(F, H):
+    """SpeechBrain's layer, which takes a second to import."""
+    from speechbrain.nnet.RNN import LiGRU
+
+    return LiGRU(H, (None, None, F), "tanh")
+
 
 LAYERS = {
     "ClockworkRNN": lambda F, H: ClockworkRNN(H, input_size=F),
+    "ClockworkLiGRU": lambda F, H: ClockworkLiGRU(H, input_size=F),
     "nn.RNN": lambda F, H: torch.nn.RNN(F, H, batch_first=True),
     "nn.LSTM": lambda F, H: torch.nn.LSTM(F, H, batch_first=True),
+    "nn.GRU": lambda F, H: torch.nn.GRU(F, H, batch_first=True),
 }
+if importlib.util.find_spec("speechbrain"):
+    LAYERS["speechbrain LiGRU"] = speechbrain_ligru
 
 
 def peak(name, B, T, F, H, train):

@@ -3,6 +3,7 @@ r"""Time a Clockwork RNN beside the layers that it takes the place of.
 
 > python benchmarks/speed.py
 > python benchmarks/speed.py --batch 1 32 --hidden 256 512 --csv speed.csv
+> python benchmarks/speed.py --cell gated --batch 8 32 --time 300
 > python benchmarks/speed.py --device cuda --dtype bfloat16 --time 1000 \
       --batch 16 64 --backend auto eager per-group loop --csv speed.csv
 
@@ -13,7 +14,9 @@ same computation in float64: the paper's equations as a loop for the Clockwork
 RNN, the layer itself for the others. A Clockwork RNN that is less exact than
 it should be is refused. Errors are those of the first 256 steps (their number
 is a column): on a GPU, the loop launches hundreds of kernels a step. float32 is
-float32 for all; by default, cuDNN rounds it to TF32. It needs torch alone.
+float32 for all; by default, cuDNN rounds it to TF32. Numbers too small for a
+normalised float count as zero, on the CPU. It needs torch alone, and times
+SpeechBrain's Li-GRU, beside the gated layers, where SpeechBrain is installed.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -22,6 +25,7 @@ Authors
 import argparse
 import copy
 import csv
+import importlib.util
 import itertools
 import platform
 import sys
@@ -30,7 +34,7 @@ from pathlib import Path
 
 import torch
 
-from speechbrain_cwrnn import ClockworkRNN, reference
+from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, reference
 from speechbrain_cwrnn.backend import ENGINES
 from speechbrain_cwrnn.clock import ticks_before
 
@@ -41,44 +45,75 @@ class InexactError(Exception):
     """A Clockwork RNN is less exact than it should be."""
 
 
-def make_layers(B, F, H, groups, backends, device, dtype):
-    """The layers to compare, by name.
+def make_layers(B, F, H, args):
+    """The layers to compare, by name, as the arguments say.
 
     Each is called with x [B, T, F] and returns the output [B, T, H] first.
     """
+    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     torch.manual_seed(0)
     layers = {}
-    for backend in backends:
-        net = ClockworkRNN(H, input_size=F, periods=groups)
-        if backend == "loop":
-            layers["step by step"] = Equations(net)
-        elif backend == "per-group":
-            layers["per-group nn.RNN"] = PerGroup(net)
-        else:
-            net.backend = backend
-            engine = net.to(device, dtype).engine(B)
-            layers[f"ClockworkRNN ({engine})"] = net
-    layers["nn.RNN"] = torch.nn.RNN(F, H, batch_first=True)
-    layers["nn.LSTM"] = torch.nn.LSTM(F, H, batch_first=True)
+    for backend in args.backend:
+        for name, net in make_nets(F, H, args).items():
+            if backend == "loop":
+                layers[f"{name}, step by step"] = Equations(net)
+            elif backend == "per-group":
+                layers["per-group nn.RNN"] = PerGroup(net)
+            else:
+                net.backend = backend
+                engine = net.to(device, dtype).engine(B)
+                layers[f"{name} ({engine})"] = net
+    layers |= make_peers(B, F, H, args.cell)
     return {name: layer.to(device, dtype) for name, layer in layers.items()}
 
 
+def make_nets(F, H, args):
+    """Those of this package, by name."""
+    groups = {"periods": args.groups}
+    if args.cell == "plain":
+        return {"ClockworkRNN": ClockworkRNN(H, input_size=F, **groups)}
+    variants = {"": groups, " of two groups": {}}
+    variants[" of one group"] = {"periods": 1}
+    return {
+        f"ClockworkLiGRU{name}": ClockworkLiGRU(H, input_size=F, **options)
+        for name, options in variants.items()
+    }
+
+
+def make_peers(B, F, H, cell):
+    """Those that they take the place of, by name."""
+    peers = {"nn.LSTM": torch.nn.LSTM(F, H, batch_first=True)}
+    if cell == "plain":
+        return {"nn.RNN": torch.nn.RNN(F, H, batch_first=True), **peers}
+    peers["nn.GRU"] = torch.nn.GRU(F, H, batch_first=True)
+    if importlib.util.find_spec("speechbrain"):
+        from speechbrain.nnet.RNN import LiGRU
+
+        peers["speechbrain LiGRU"] = LiGRU(H, (B, None, F), "tanh")
+    return peers
+
+
 class Equations(torch.nn.Module):
-    """The reference as a layer, with the parameters of a ClockworkRNN."""
+    """The reference as a layer, with parameters as those of one of ours."""
 
     def __init__(self, layer):
         super().__init__()
-        self.periods = layer.periods
-        for name, parameter in layer.named_parameters():
-            parameter = torch.nn.Parameter(parameter.detach().clone())
-            self.register_parameter(name, parameter)
+        self.layer = copy.deepcopy(layer)
 
     def forward(self, x):
         """x [B, T, F] -> output [B, T, H] and the last state."""
-        weight_ih, *weight_hh, bias = self.parameters()
-        return reference.clockwork_rnn(
-            x, weight_ih, weight_hh, bias, periods=self.periods
-        )
+        weight_ih, *weights = self.layer.parameters()
+        weight_hh = weights[: len(self.layer.periods)]
+        options = {"periods": self.layer.periods}
+        if isinstance(self.layer, ClockworkLiGRU):
+            # Those of the reference get the ticks of all sequences as rows.
+            options["norms"] = [
+                lambda z, norm=norm: norm(z.unsqueeze(0)).squeeze(0)
+                for norm in self.layer.norm_l0
+            ]
+            return reference.clockwork_ligru(x, weight_ih, weight_hh, **options)
+        *_, bias = weights
+        return reference.clockwork_rnn(x, weight_ih, weight_hh, bias, **options)
 
 
 class PerGroup(torch.nn.Module):
@@ -127,7 +162,7 @@ def measure_errors(layers, x, cotangent):
 
     Each tensor's error is relative to the tensor's largest magnitude. A
     Clockwork RNN is allowed twice the error of plain PyTorch in the same
-    dtype, that is of nn.RNN, nn.LSTM and the paper's equations.
+    dtype, that is of its peers and of the equations as a loop.
     """
 
     def run(module, dtype):
@@ -209,7 +244,7 @@ def machine(device):
 def benchmark(B, T, F, H, args):
     """Rows of the table for one shape."""
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    layers = make_layers(B, F, H, args.groups, args.backend, device, dtype)
+    layers = make_layers(B, F, H, args)
     x = torch.randn(B, T, F, device=device).to(dtype)
     cotangent = torch.randn(B, T, H, device=device).to(dtype)
     errors = measure_errors(
@@ -275,7 +310,7 @@ def add_rows(path, rows):
 def parse_arguments():
     """What the user wants to know."""
     parser = argparse.ArgumentParser(
-        description="Time a Clockwork RNN beside nn.RNN and nn.LSTM.",
+        description="Time a Clockwork RNN beside what it takes the place of.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -283,6 +318,12 @@ def parse_arguments():
     add("--time", type=int, nargs="+", default=[500], help="steps")
     add("--hidden", type=int, nargs="+", default=[512], help="units")
     add("--input", type=int, help="features (default: as many as units)")
+    add(
+        "--cell",
+        default="plain",
+        choices=["plain", "gated"],
+        help="that of a ClockworkRNN, or of a ClockworkLiGRU",
+    )
     add("--groups", type=int, default=8, help="of exponential periods")
     add("--dtype", default="float32", help="such as float32 or bfloat16")
     add("--device", default="cpu", help="such as cpu or cuda")
@@ -297,7 +338,10 @@ def parse_arguments():
     add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
     add("--repeats", type=int, default=7, help="timed runs of each")
     add("--csv", type=Path, help="file that the rows are added to")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.cell == "gated" and "per-group" in args.backend:
+        parser.error("--backend per-group: expected --cell plain.")
+    return args
 
 
 def main():
@@ -307,6 +351,7 @@ def main():
         check_table(args.csv)
     refused = False
     torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
     torch.backends.cudnn.allow_tf32 = False
     shown = ["engine", "direction", "batch", "time", "input", "hidden"]
     shown += ["q25_ms", "median_ms", "q75_ms", "vs_lstm", "max_error"]

@@ -60,8 +60,10 @@ def test_speed(tmp_path):
     rows = read_csv(table)
     assert len(rows) == 2 * 2 * 6 * 2
     names = {row["engine"] for row in rows}
-    ours = {"ClockworkRNN (cpu)", "ClockworkRNN (eager)", "step by step"}
-    assert names == ours | {"per-group nn.RNN", "nn.RNN", "nn.LSTM"}
+    ours = {"(cpu)", "(eager)"}
+    ours = {f"ClockworkRNN {engine}" for engine in ours}
+    ours |= {"ClockworkRNN, step by step", "per-group nn.RNN"}
+    assert names == ours | {"nn.RNN", "nn.LSTM"}
     for row in rows:
         assert 0 < float(row["max_error"]) < 1e-5, row
         assert 0 < float(row["q25_ms"]) <= float(row["q75_ms"])
@@ -90,12 +92,12 @@ def test_long_sequences(monkeypatch):
     assert {(row["time"], row["error_steps"]) for row in rows} == {(300, 256)}
 
 
-def test_per_group():
+def test_per_group(monkeypatch):
     """The peer that is a torch.nn.RNN per group computes the same."""
     names = runpy.run_path(str(SPEED))
-    layers = names["make_layers"](
-        2, 3, 11, 4, ["eager", "per-group"], "cpu", torch.float64
-    )
+    options = "--groups 4 --dtype float64 --backend eager per-group".split()
+    monkeypatch.setattr(sys, "argv", ["speed.py", *options])
+    layers = names["make_layers"](2, 3, 11, names["parse_arguments"]())
     ours, theirs = layers["ClockworkRNN (eager)"], layers["per-group nn.RNN"]
     weight_ih = ours.weight_ih_l0.split(ours.group_sizes)
     bias = ours.bias_l0.split(ours.group_sizes)
@@ -112,12 +114,44 @@ def test_per_group():
 
 
 @pytest.mark.parametrize("B, engine", [(1, "cpu"), (32, "eager")])
-def test_names_the_engine(B, engine):
+def test_names_the_engine(B, engine, monkeypatch):
     """The one that a batch of this size has, measured or not."""
     names = runpy.run_path(str(SPEED))
-    sizes = [B, 128, 128, 8]
-    layers = names["make_layers"](*sizes, ["auto"], "cpu", torch.float32)
+    monkeypatch.setattr(sys, "argv", ["speed.py"])
+    layers = names["make_layers"](B, 128, 128, names["parse_arguments"]())
     assert f"ClockworkRNN ({engine})" in layers
+
+
+def test_gated_layers(monkeypatch):
+    """Their peers are timed beside them; errors are those of rounding."""
+    names = runpy.run_path(str(SPEED))
+    options = "--cell gated --groups 3 --backend eager loop".split()
+    monkeypatch.setattr(sys, "argv", ["speed.py", *options])
+    layers = names["make_layers"](2, 3, 8, names["parse_arguments"]())
+    ours = ["ClockworkLiGRU", "ClockworkLiGRU of two groups"]
+    ours += ["ClockworkLiGRU of one group"]
+    assert {*layers} == {
+        *(f"{name} (eager)" for name in ours),
+        *(f"{name}, step by step" for name in ours),
+        *("nn.LSTM", "nn.GRU", "speechbrain LiGRU"),
+    }
+    periods = [layers[f"{name} (eager)"].periods for name in ours]
+    assert periods == [(1, 2, 4), (1, 2), (1,)]
+    x, cotangent = torch.randn(2, 9, 3), torch.randn(2, 9, 8)
+    errors = names["measure_errors"](layers, x, cotangent)
+    assert all(0 < error < 1e-5 for pair in errors.values() for error in pair)
+    times = names["measure_times"](layers, x, cotangent, 1)
+    assert all(len(runs) == 1 for runs in times.values())
+
+
+def test_one_layer_per_group(monkeypatch, capsys):
+    """No layer of PyTorch's stands for a group of gated units."""
+    names = runpy.run_path(str(SPEED))
+    options = "--cell gated --backend per-group".split()
+    monkeypatch.setattr(sys, "argv", ["speed.py", *options])
+    with pytest.raises(SystemExit):
+        names["parse_arguments"]()
+    assert "per-group: expected --cell plain." in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -231,7 +265,9 @@ def test_memory():
         row.split("|")[1].strip(): float(row.split("|")[3])
         for row in printed.splitlines()[2:]
     }
-    assert set(peaks) == {"ClockworkRNN", "nn.RNN", "nn.LSTM"}
+    ours = {"ClockworkRNN", "ClockworkLiGRU"}
+    theirs = {"nn.RNN", "nn.LSTM", "nn.GRU", "speechbrain LiGRU"}
+    assert set(peaks) == ours | theirs
     assert 1 < peaks["ClockworkRNN"] < peaks["nn.LSTM"]
 
 
