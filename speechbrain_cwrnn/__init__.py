@@ -6,6 +6,7 @@ rnn : ClockworkRNN, with the interface of `speechbrain.nnet.RNN.LSTM`
 ligru : ClockworkLiGRU, gated, with that of `speechbrain.nnet.RNN.LiGRU`
 functional : clockwork_rnn and clockwork_ligru, one layer and direction of each
 transducer : RNN and LiGRU, the layers for a transducer's prediction network
+streaming : networks and features for StreamingASR, chunk by chunk
 decoder : AttentionalRNNDecoder, SpeechBrain's with clockwork units, and its
     ClockworkCell
 ensemble : Ensemble, many independent copies of a module, trained at once

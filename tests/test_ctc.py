@@ -10,15 +10,17 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+import soundfile
 import torch
 from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
 from speechbrain import Stage
+from speechbrain.decoders import ctc_greedy_decode
 from speechbrain.nnet.losses import ctc_loss
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn import __version__
-from speechbrain_cwrnn.errors import StoppedError
+from speechbrain_cwrnn.errors import InputError, StoppedError
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 from speechbrain_cwrnn.run_options import check_run_options
 
@@ -41,7 +43,8 @@ SMALL = {
 @pytest.fixture
 def recipe():
     """The modules of the recipe."""
-    with recipe_modules("TIMIT/ASR/CTC", "train") as modules:
+    names = ("train", "transcribe_live")
+    with recipe_modules("TIMIT/ASR/CTC", *names) as modules:
         yield modules
 
 
@@ -362,6 +365,97 @@ def test_recurrent_layer_is_the_difference():
         assert len(new) == 3
         assert new[1] == f"model_name: {name}"
         assert new[2] == f"rnn_class: !name:speechbrain.nnet.RNN.{kind}"
+
+
+@pytest.fixture(scope="module")
+def live(few, tmp_path_factory):
+    """What the recipe writes for StreamingASR, after an epoch; its model hears
+    many phonemes."""
+    folder = tmp_path_factory.mktemp("live")
+    options = {"number_of_epochs": 1, **SMALL}
+    del options["cnn_channels"]
+    arguments = ["--data_folder", few, "--output_folder", folder]
+    for name, value in options.items():
+        arguments += [f"--{name}", value]
+    with recipe_modules("TIMIT/ASR/CTC", "train") as modules:
+        run_recipe(modules, RECIPE / "hparams" / "streaming.yaml", *arguments)
+    path = folder / "pretrained" / "model.ckpt"
+    weights = torch.load(path)
+    torch.nn.init.normal_(weights["output.w.weight"])
+    torch.save(weights, path)
+    return path.parent
+
+
+class TestLive:
+    """The model that hears speech as it comes in."""
+
+    @pytest.fixture
+    def run(self, recipe, monkeypatch, capsys):
+        """Runs transcribe_live.py, and returns what it prints."""
+
+        def run(*arguments):
+            monkeypatch.setattr(recipe.transcribe_live, "TIMES", 1)
+            arguments = ["transcribe_live.py", *map(str, arguments)]
+            monkeypatch.setattr(sys, "argv", arguments)
+            recipe.transcribe_live.main()
+            return capsys.readouterr().out
+
+        return run
+
+    @pytest.mark.parametrize("num_frames", [2, 4, 50])
+    def test_gives_the_whole(self, recipe, live, few, num_frames):
+        """Its text is that of the whole recording, whatever the chunks; the
+        silence thereafter may add to it."""
+        wav = str(min(few.glob("TRAIN/DR2/*/*.WAV")))
+        model = recipe.transcribe_live.load_model(live)
+        config = recipe.transcribe_live.DynChunkTrainConfig(num_frames)
+        text = model.transcribe_file(
+            wav, config, use_torchaudio_streaming=False
+        )
+        parts = model.hparams
+        x = parts.compute_features(model.load_audio(wav)[None])
+        log_probs = model.mods.enc(parts.normalize(x))
+        (units,) = ctc_greedy_decode(log_probs, torch.ones(1), blank_id=0)
+        whole = parts.tokenizer.decode_ids(units)
+        assert len(units) > 20
+        assert text.startswith(whole)
+        assert len(text) < len(whole) + 20
+
+    def test_program(self, recipe, live, few, run):
+        """It shows what is heard so far, and how long that took."""
+        wav = min(few.glob("TRAIN/DR2/*/*.WAV"))
+        out = run(wav, live, "--num_frames", 8)
+        partial = re.findall(r"^ +([\d.]+) s  (.+)$", out, re.MULTILINE)
+        times, texts = zip(*partial)
+        assert len(texts) > 5
+        assert all(b.startswith(a) for a, b in zip(texts, texts[1:]))
+        model = recipe.transcribe_live.load_model(live)
+        config = recipe.transcribe_live.DynChunkTrainConfig(8)
+        text = model.transcribe_file(str(wav), config, False)
+        assert texts[-1] == text
+        # Chunks are of 8 frames, but for SpeechBrain's rounding.
+        assert all(float(t) / 0.0795 % 1 < 0.1 for t in times[:3])
+        (row,) = re.findall(rf"\| {live} \|(.*)\|", out)
+        factor, p50, p99, *network = map(float, row.split("|"))
+        assert 0 < factor < 10 and 0 < p50 <= p99 and len(network) == 2
+
+    def test_bad_input(self, live, few, run, tmp_path):
+        """It is said in a sentence."""
+        wav = min(few.glob("TRAIN/DR2/*/*.WAV"))
+        with pytest.raises(InputError, match="none.wav: expected a file"):
+            run("none.wav", live)
+        with pytest.raises(InputError, match="expected a folder that train.py"):
+            run(wav, tmp_path)
+        with pytest.raises(InputError, match="num_frames=1: expected"):
+            run(wav, live, "--num_frames", 1)
+        soundfile.write(tmp_path / "8k.wav", [0.0] * 800, 8000)
+        with pytest.raises(InputError, match="8k.wav at 8000 Hz: expected 16"):
+            run(tmp_path / "8k.wav", live)
+        inference = (RECIPE / "hparams" / "inference.yaml").read_text()
+        other = inference.partition("modules:")[0].replace("!PLACEHOLDER", "1")
+        (tmp_path / "hyperparams.yaml").write_text(other + "modules: {}")
+        with pytest.raises(InputError, match="expected a model of .*streaming"):
+            run(wav, tmp_path)
 
 
 class TestOwnData:

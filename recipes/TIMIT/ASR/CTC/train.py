@@ -454,7 +454,7 @@ def write_output(brain, hparams, corpus):
         hparams["output_folder"],
         savers,
     )
-    print(f"The model, for EncoderASR: {source}")
+    print(f"The model, for from_hparams of SpeechBrain: {source}")
 
 
 if __name__ == "__main__":
