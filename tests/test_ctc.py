@@ -83,7 +83,9 @@ def flags(few, folder, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cwrnn", "lstm", "ligru", "cwrnn_bpe"])
+@pytest.mark.parametrize(
+    "name", ["cwrnn", "lstm", "ligru", "clockwork_ligru", "cwrnn_bpe"]
+)
 def test_learns_by_heart(recipe, few, tmp_path, capsys, name):
     """A small model does, writes its errors, and can be used afterwards."""
     from speechbrain.inference import EncoderASR
@@ -354,17 +356,29 @@ def test_phoneme_set(recipe, few, tmp_path):
     assert len(weights["output.w.weight"]) == 61
 
 
-def test_recurrent_layer_is_the_difference():
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("lstm", ["speechbrain.nnet.RNN.LSTM"]),
+        ("gru", ["speechbrain.nnet.RNN.GRU"]),
+        ("ligru", ["speechbrain.nnet.RNN.LiGRU"]),
+        (
+            "clockwork_ligru",
+            ["speechbrain_cwrnn.ClockworkLiGRU", "    nonlinearity: tanh"],
+        ),
+    ],
+)
+def test_recurrent_layer_is_the_difference(name, layer):
     """Between the recipes for phonemes; and it is the one they name."""
-    lines = {
-        name: (RECIPE / "hparams" / f"{name}.yaml").read_text().splitlines()
-        for name in ("cwrnn", "lstm", "ligru")
-    }
-    for name, kind in (("lstm", "LSTM"), ("ligru", "LiGRU")):
-        new = [line for line in lines[name] if line not in lines["cwrnn"]]
-        assert len(new) == 3
-        assert new[1] == f"model_name: {name}"
-        assert new[2] == f"rnn_class: !name:speechbrain.nnet.RNN.{kind}"
+    base, mine = (
+        (RECIPE / "hparams" / f"{file}.yaml").read_text().splitlines()
+        for file in ("cwrnn", name)
+    )
+    title, model_name, *new = [line for line in mine if line not in base]
+    assert title.startswith("# Phonemes by CTC")
+    assert model_name == f"model_name: {name}"
+    layer = [f"rnn_class: !name:{layer[0]}", *layer[1:]]
+    assert [line.split("  #")[0] for line in new] == layer
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from speechbrain.nnet.containers import LengthsCapableSequential, Sequential
 from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
 from speechbrain.utils.parameter_transfer import Pretrainer
 
-from speechbrain_cwrnn import ClockworkRNN, Ensemble
+from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, Ensemble
 
 
 def load(yaml):
@@ -117,12 +117,14 @@ def test_step_by_step(num_layers):
     assert (traced(inputs)[0] - output).abs().max() < 1e-6
 
 
-def test_checkpoint(tmp_path):
-    """Saved and recovered by SpeechBrain, alone and in an ensemble."""
+@pytest.mark.parametrize("kind", [ClockworkRNN, ClockworkLiGRU])
+def test_checkpoint(tmp_path, kind):
+    """Saved and recovered by SpeechBrain, alone and in an ensemble; with the
+    statistics that a normalisation has."""
 
     def make():
-        layer = ClockworkRNN(6, input_size=2, bidirectional=True, periods=3)
-        ensemble = Ensemble(lambda: ClockworkRNN(4, input_size=2), 3)
+        layer = kind(6, input_size=2, bidirectional=True, periods=3)
+        ensemble = Ensemble(lambda: kind(4, input_size=2, periods=2), 3)
         optimizer = torch.optim.SGD(ensemble.parameters(), 0.1, momentum=0.9)
         ensemble(torch.ones(1, 5, 2))[0].sum().backward()
         optimizer.step()
@@ -138,6 +140,8 @@ def test_checkpoint(tmp_path):
     recovered, checkpointer = make()
     x = torch.randn(2, 9, 2)
     for name in ("layer", "ensemble"):
+        saved[name].eval()
+        recovered[name].eval()
         assert not torch.equal(saved[name](x)[0], recovered[name](x)[0])
     checkpointer.recover_if_possible()
     for name in ("layer", "ensemble"):
@@ -152,11 +156,12 @@ def test_checkpoint(tmp_path):
         )
 
 
-def test_average_and_pretrainer(tmp_path):
+@pytest.mark.parametrize("kind", [ClockworkRNN, ClockworkLiGRU])
+def test_average_and_pretrainer(tmp_path, kind):
     """Checkpoints can be averaged; a pretrained layer of other periods is an
     error, though SpeechBrain does not ask for all keys."""
     # Periods that float32 does not have are those of the average, too.
-    layer = ClockworkRNN(6, input_size=2, periods=[1, 2, 2**30 + 1])
+    layer = kind(6, input_size=2, periods=[1, 2, 2**30 + 1])
     checkpointer = Checkpointer(tmp_path, {"layer": layer})
     for factor in (1, 3):
         checkpointer.save_checkpoint()
@@ -170,7 +175,7 @@ def test_average_and_pretrainer(tmp_path):
     torch.testing.assert_close(layer.weight_ih_l0, expected)
     torch.save(average, tmp_path / "layer.ckpt")
     for periods in (layer.periods, [1, 2, 8]):
-        other = ClockworkRNN(6, input_size=2, periods=periods)
+        other = kind(6, input_size=2, periods=periods)
         pretrainer = Pretrainer(collect_in=tmp_path, loadables={"layer": other})
         pretrainer.collect_files(default_source=str(tmp_path))
         if periods == [1, 2, 8]:

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Which recurrent layer recognises phonemes best, at equal parameters?
+
+All get the same epochs, seeds and learning rates, and of these each gets the
+one of its lowest error on the development set.
+
+> python study.py --data_folder /path/to/TIMIT --output_folder results/study
+
+What train.py takes may follow, and holds for all. A study that was interrupted
+goes on with the same command.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import pairwise, product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from options import CTCOptions
+from tqdm import tqdm
+
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.hparams import load_hparams
+from speechbrain_cwrnn.program import parse_arguments
+from speechbrain_cwrnn.report import (
+    RESULTS,
+    print_table,
+    read_results,
+    summarize,
+    write_csv,
+)
+
+FOLDER = Path(__file__).parent
+LAYERS = {
+    "LSTM": ["lstm"],
+    "GRU": ["gru"],
+    "Li-GRU": ["ligru"],
+    "Clockwork RNN": ["cwrnn"],
+    "clockwork Li-GRU": ["clockwork_ligru"],
+    "the same, period 1": ["clockwork_ligru", "--rnn_class", "{periods: [1]}"],
+}
+COLUMNS = [
+    *("layer", "units", "parameters", "rate", "runs", "failed"),
+    *("valid", "test", "sd", "s/epoch"),
+]
+
+
+class Run(NamedTuple):
+    """One training: of a layer of `LAYERS`, with some units."""
+
+    layer: str
+    units: int
+    rate: float
+    seed: int
+
+    def folder(self, args):
+        """Where it writes."""
+        name = re.sub(r"\W+", "_", self.layer).lower()
+        return (
+            Path(args.output_folder) / name / f"{self.rate:g}" / f"{self.seed}"
+        )
+
+    def command(self, args):
+        """The arguments of train.py."""
+        name, *options = LAYERS[self.layer]
+        return [
+            *(str(FOLDER / "hparams" / f"{name}.yaml"), *options),
+            *("--rnn_neurons", str(self.units), "--lr", f"{self.rate}"),
+            *("--seed", str(self.seed), *args.options),
+            *("--output_folder", str(self.folder(args)), "--noprogressbar"),
+        ]
+
+    def train(self, args):
+        """Run train.py, unless it is complete."""
+        folder = self.folder(args)
+        if (folder / RESULTS).is_file():
+            return
+        shown = self.shown(args)
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        with open(shown, "w", encoding="utf-8") as file:
+            result = subprocess.run(
+                [sys.executable, FOLDER / "train.py", *self.command(args)],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        if result.returncode:
+            tqdm.write(f"Failed, see {shown}", file=sys.stderr)
+
+    def shown(self, args):
+        """The file of what it shows."""
+        folder = self.folder(args)
+        return folder.with_name(f"{folder.name}.out")
+
+
+def find_units(layer, args):
+    """Units, a multiple of four, for about as many parameters as wanted; and
+    how many that are."""
+    counts = {}
+
+    def count(fours):
+        run = Run(layer, 4 * fours, args.rates[0], args.seeds[0])
+        file, _, overrides = parse_arguments(run.command(args))
+        model = load_hparams(file, overrides, CTCOptions)["model"]
+        counts[4 * fours] = sum(p.numel() for p in model.parameters())
+        return counts[4 * fours]
+
+    low, high = 0, 1
+    while count(high) < args.num_params:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if count(middle) < args.num_params:
+            low = middle
+        else:
+            high = middle
+    units, size = min(
+        counts.items(), key=lambda item: abs(item[1] - args.num_params)
+    )
+    if abs(size - args.num_params) > 0.1 * args.num_params:
+        raise InputError(
+            f"--num_params {args.num_params}: expected what the model can have "
+            f"(with {units} units of {layer}, it has {size})."
+        )
+    return units, size
+
+
+def seconds_an_epoch(folder):
+    """The median over the epochs, with their validation, as logged."""
+    lines = (folder / "log.txt").read_text(encoding="utf-8").splitlines()
+    starts = [
+        datetime.strptime(line.split(" - ")[0], "%Y-%m-%d %H:%M:%S,%f")
+        for line in lines
+        if "Going into epoch" in line
+    ]
+    seconds = [(b - a).total_seconds() for a, b in pairwise(starts)]
+    return np.median(seconds) if seconds else np.nan
+
+
+def measure(run, args):
+    """The errors and the seconds; NaN where it failed."""
+    folder = run.folder(args)
+    if not (folder / RESULTS).is_file():
+        return [np.nan] * 3
+    (row,) = read_results(folder)
+    return float(row["valid"]), float(row["test"]), seconds_an_epoch(folder)
+
+
+def summarize_rate(runs, size, args):
+    """The row of a layer with one learning rate, after what it is judged by."""
+    valid, test, seconds = np.transpose([measure(run, args) for run in runs])
+    number, failed, mean, sd, *_ = summarize(test, decimals=2)
+    valid, seconds = (summarize(n, decimals=2)[2] for n in (valid, seconds))
+    # One that fails now and then is worse than one that does not.
+    judged_by = int(failed), np.inf if valid == "-" else float(valid)
+    rate = f"{runs[0].rate:g}"
+    return judged_by, [
+        *(runs[0].layer, str(runs[0].units), str(size), rate),
+        *(number, failed, valid, mean, sd, seconds),
+    ]
+
+
+def main():
+    """Train all, and show the table."""
+    parser = argparse.ArgumentParser(
+        description="Compare recurrent layers at equal parameters."
+    )
+    parser.add_argument("--output_folder", default="results/study")
+    parser.add_argument("--num_params", type=int, default=170_000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=[0.001, 0.003]
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    args, args.options = parser.parse_known_args()
+    try:
+        print_table(COLUMNS, compare(args))
+    except (InputError, OSError) as error:
+        sys.exit(f"Error: {error}")
+
+
+def compare(args):
+    """A row for each layer, at its best rate by the development set."""
+    found = {layer: find_units(layer, args) for layer in LAYERS}
+    runs = [
+        Run(layer, found[layer][0], rate, seed)
+        for seed, rate, layer in product(args.seeds, args.rates, LAYERS)
+    ]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        trained = pool.map(lambda run: run.train(args), runs)
+        list(tqdm(trained, "training", len(runs), unit="run"))
+    rows = {layer: [] for layer in LAYERS}
+    for layer, rate in product(LAYERS, args.rates):
+        mine = [run for run in runs if (run.layer, run.rate) == (layer, rate)]
+        rows[layer].append(summarize_rate(mine, found[layer][1], args))
+    best = [min(of_rates)[1] for of_rates in rows.values()]
+    write_csv(Path(args.output_folder) / "study.csv", COLUMNS, best)
+    return best
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The study that compares recurrent layers by CTC."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+from helpers import RECIPES, read_csv, recipe_modules
+
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.report import write_results
+
+HPARAMS = RECIPES / "TIMIT" / "ASR" / "CTC" / "hparams"
+
+
+@pytest.fixture
+def study():
+    """The module of the recipe."""
+    with recipe_modules("TIMIT/ASR/CTC", "study") as modules:
+        yield modules.study
+
+
+@pytest.fixture
+def args(tmp_path):
+    """Those of a study of two seeds and two rates."""
+    return SimpleNamespace(
+        output_folder=tmp_path,
+        num_params=40_000,
+        seeds=[1, 2],
+        rates=[0.001, 0.003],
+        jobs=1,
+        options=[
+            *("--cnn_blocks", "0", "--rnn_layers", "1"),
+            *("--dnn_neurons", "32", "--dropout", "0"),
+        ],
+    )
+
+
+@pytest.fixture
+def written(study, args, monkeypatch):
+    """Has train.py write results at once, but where an error is missing; these
+    are by layer and rate, a pair of valid and test for each seed."""
+    started = []
+
+    def written(errors):
+        errors = {(layer, f"{r:g}"): e for (layer, r), e in errors.items()}
+
+        def run(command, **_):
+            given = dict(zip(command[1:], command[2:]))
+            folder = args.output_folder / given["--output_folder"]
+            started.append(folder)
+            layer, rate, seed = folder.parts[-3:]
+            error = errors[layer, rate][int(seed) - 1]
+            if error is None:
+                return SimpleNamespace(returncode=1)
+            folder.mkdir()
+            (folder / "log.txt").write_text(
+                "".join(
+                    f"2026-01-31 23:59:{second},500 - speechbrain.utils."
+                    f"epoch_loop - INFO - Going into epoch {epoch}\n"
+                    for epoch, second in [(1, 10), (2, 13), (3, 14), (4, 25)]
+                )
+            )
+            valid, test = error
+            write_results(
+                folder,
+                {"model": layer, "size": 9, "corpus": "made up"},
+                {"seed": [seed], "valid": [valid], "test": [test]},
+            )
+            return SimpleNamespace(returncode=0)
+
+        monkeypatch.setattr(study.subprocess, "run", run)
+        monkeypatch.setattr(study, "find_units", lambda *_: (16, 40_000))
+        return started
+
+    return written
+
+
+def test_best_rate(study, args, written, monkeypatch):
+    """It is chosen by the development set; a run that fails counts against
+    it."""
+    monkeypatch.setattr(study, "LAYERS", {"Li-GRU": ["ligru"], "GRU": ["gru"]})
+    started = written(
+        {
+            ("li_gru", 0.001): [(10, 20), (12, 24)],
+            ("li_gru", 0.003): [(11, 7), (12, 7)],
+            ("gru", 0.001): [(9, 8), None],
+            ("gru", 0.003): [(30, 40), (30, 50)],
+        }
+    )
+    ligru, gru = study.compare(args)
+    assert ligru[3:] == [*("0.001", "2", "0", "11.00"), "22.00", "2.83", "3.00"]
+    assert gru[3:] == [*("0.003", "2", "0", "30.00"), "45.00", "7.07", "3.00"]
+    (row, _) = read_csv(args.output_folder / "study.csv")
+    assert list(row.values()) == ligru
+    assert len(started) == 8
+    # Once more: what failed alone.
+    study.compare(args)
+    assert started[8:] == [args.output_folder / "gru" / "0.001" / "2"]
+
+
+def test_all_failed(study, args, written, monkeypatch, capsys):
+    """The row says so, and where to look."""
+    monkeypatch.setattr(study, "LAYERS", {"GRU": ["gru"]})
+    args.rates = [0.01]
+    written({("gru", 0.01): [None, None]})
+    ((*_, runs, failed, valid, test, sd, seconds),) = study.compare(args)
+    assert (runs, failed) == ("2", "2")
+    assert {valid, test, sd, seconds} == {"-"}
+    assert f"{args.output_folder}/gru/0.01/2.out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "clockwork Li-GRU"])
+def test_equal_parameters(study, args, layer):
+    """As near as multiples of four units come."""
+    units, size = study.find_units(layer, args)
+    for wanted in (size + 1, size - 1):
+        args.num_params = wanted
+        assert study.find_units(layer, args) == (units, size)
+
+
+def test_too_few_parameters(study, args):
+    """What cannot be had is one sentence."""
+    args.num_params = 900
+    with pytest.raises(InputError, match="with 4 units of GRU, it has [0-9]+"):
+        study.find_units("GRU", args)
+
+
+def test_layers_are_what_they_are_called(study, args):
+    """The command of each makes its layer."""
+    from options import CTCOptions
+
+    made = {}
+    for layer in study.LAYERS:
+        run = study.Run(layer, 16, 0.001, 1)
+        file, _, overrides = study.parse_arguments(run.command(args))
+        hparams = study.load_hparams(file, overrides, CTCOptions)
+        (made[layer],) = [
+            module
+            for name, module in hparams["model"].named_modules()
+            if name.endswith("RNN")
+        ]
+    kinds = {layer: type(rnn).__name__ for layer, rnn in made.items()}
+    assert kinds == {
+        "LSTM": "LSTM",
+        "GRU": "GRU",
+        "Li-GRU": "LiGRU",
+        "Clockwork RNN": "ClockworkRNN",
+        "clockwork Li-GRU": "ClockworkLiGRU",
+        "the same, period 1": "ClockworkLiGRU",
+    }
+    gated = made["clockwork Li-GRU"]
+    assert (gated.periods, gated.group_sizes) == ((1, 2), (12, 4))
+    assert made["the same, period 1"].periods == (1,)
+
+
+@pytest.mark.slow
+def test_trains(study, synthetic_timit, tmp_path, capsys, monkeypatch):
+    """A tiny study, as a program."""
+    monkeypatch.setattr(
+        study, "LAYERS", {"GRU": ["gru"], "mine": ["clockwork_ligru"]}
+    )
+    options = f"""--seeds 1 --rates 0.01 --num_params 20000 --jobs 2
+        --data_folder {synthetic_timit} --output_folder {tmp_path}
+        --cnn_blocks 0 --rnn_layers 1 --dnn_blocks 1 --dnn_neurons 16
+        --wav_augment null --number_of_epochs 2"""
+    monkeypatch.setattr(sys, "argv", ["study.py", *options.split()])
+    study.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == [
+        *("layer", "-" * 5, "GRU", "mine")
+    ]
+    for row in read_csv(tmp_path / "study.csv"):
+        assert (row["runs"], row["failed"]) == ("1", "0")
+        assert 0 < float(row["test"]) <= 110
+        assert float(row["s/epoch"]) > 0
+
+
+def test_bad_option(study, tmp_path, monkeypatch):
+    """It is one sentence, before anything is written."""
+    folder = tmp_path / "new"
+    options = f"--output_folder {folder} --batch_size none"
+    monkeypatch.setattr(sys, "argv", ["study.py", *options.split()])
+    with pytest.raises(SystemExit, match="Error: .*batch_size"):
+        study.main()
+    assert not folder.exists()
