@@ -25,6 +25,17 @@ def test_equals_plain_loop(nonlinearity, gated, R, N):
 
 
 @pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_blocks(gated, steps, monkeypatch):
+    """Steps that are run in blocks, the last one shorter, are the same."""
+    cell = Cell(gated=gated)
+    args = *random_group(N=9, columns=cell.columns), cell
+    monkeypatch.setattr(eager, "BLOCK", steps * args[0][:, :, 0].numel())
+    dh = torch.randn_like(args[0][..., :3])
+    assert_equal(run_engine(eager, *args, dh), run_plain(*args, dh))
+
+
+@pytest.mark.parametrize("gated", [False, True])
 def test_first_gradient(gated):
     """What is known of that of the initial state is added to."""
     cell = Cell(gated=gated)

@@ -13,59 +13,77 @@ _IN_PLACE = {
     "leaky_relu": torch.nn.functional.leaky_relu_,
 }
 
+# Numbers that stay in the cache of a CPU.
+BLOCK = 2**17
+
 
 def forward(group, z):
     """Write h to the state of a group; see `sweep`."""
     f_ = _IN_PLACE[group.cell.nonlinearity]
     weight = group.weight.mT.contiguous()
     h = group.state[:, :, 0].contiguous()
-    steps = _copy_time_first(z)
-    if not group.cell.gated:
-        for step in steps.unbind(0):
-            h = f_(step.baddbmm_(h, weight))
-        group.state[:, :, 1:] = steps.movedim(0, 2)
-        return
-    states = steps.new_empty(*steps.shape[:3], h.shape[2])
-    for step, state in zip(steps.unbind(0), states.unbind(0)):
-        c, u = step.baddbmm_(h, weight).chunk(2, -1)
-        f_(c)
-        if group.mask is not None:
-            c = c * group.mask
-        h = torch.lerp(c, h, u.sigmoid_(), out=state)
-    group.state[:, :, 1:] = states.movedim(0, 2)
-    z.copy_(steps.movedim(0, 2))
+    for block in _blocks(z):
+        steps = _copy_time_first(z[:, :, block])
+        states = steps
+        if not group.cell.gated:
+            for step in steps.unbind(0):
+                h = f_(step.baddbmm_(h, weight))
+        else:
+            states = steps.new_empty(*steps.shape[:3], h.shape[2])
+            candidates, gates = steps.chunk(2, -1)
+            for step, c, u, state in zip(steps, candidates, gates, states):
+                step.baddbmm_(h, weight)
+                f_(c)
+                if group.mask is not None:
+                    c = c * group.mask
+                h = torch.lerp(c, h, u.sigmoid_(), out=state)
+            z[:, :, block] = steps.movedim(0, 2)
+        group.state[:, :, 1:][:, :, block] = states.movedim(0, 2)
 
 
 def backward(group, z, dstate, dz):
     """Write dz, and dh0 to dstate; see `sweep`."""
-    weight, gated = group.weight.contiguous(), group.cell.gated
-    slopes = _slope(group, z)
-    dsteps = _copy_time_first(dstate)
-    dz_steps = slopes.new_empty(slopes.shape)
-    before, dh = dsteps[:-1].unbind(0), dsteps[1:].unsqueeze(3).unbind(0)
-    rows = dz_steps.flatten(3).unbind(0)
-    gates = _copy_time_first(z).chunk(2, -1)[1].unbind(0) if gated else rows
-    for n, slope in reversed(list(enumerate(slopes.unbind(0)))):
-        torch.mul(dh[n], slope, out=dz_steps[n])
-        if gated:
-            before[n].addcmul_(gates[n], dh[n].squeeze(2))
-        before[n].baddbmm_(rows[n], weight)
-    dstate[:, :, 0] = dsteps[0]
+    weight = group.weight.contiguous()
+    dh = dstate[:, :, -1].contiguous()
     dz[:, :, 0] = 0
-    dz[:, :, 1:] = dz_steps.flatten(3).movedim(0, 2)
+    dz = dz[:, :, 1:]
+    for block in reversed(_blocks(dz)):
+        slopes, *gates = _slopes(group, z, block)
+        dsteps = torch.empty_like(slopes)
+        before = _copy_time_first(dstate[:, :, block])
+        steps = zip(slopes, dsteps, dsteps.flatten(3), before, *gates)
+        for slope, step, row, dh_before, *u in reversed(list(steps)):
+            torch.mul(dh.unsqueeze(2), slope, out=step)
+            if u:
+                dh_before.addcmul_(*u, dh)
+            dh = dh_before.baddbmm_(row, weight)
+        dz[:, :, block] = dsteps.flatten(3).movedim(0, 2)
+    dstate[:, :, 0] = dh
 
 
-def _slope(group, z):
-    """The gradient of z where that of h is one [N, R, B, C, k]."""
+def _blocks(z):
+    """Slices of the steps of z [R, B, N, C k]: on a CPU, of as many numbers
+    each as stay in its cache."""
+    N, size = z.shape[2], z.shape[2]
+    if z.device.type == "cpu":
+        size = BLOCK * N // max(1, z.numel())
+    size = max(1, size)
+    return [slice(n, min(n + size, N)) for n in range(0, N, size)]
+
+
+def _slopes(group, z, block):
+    """For the steps of a block, the gradient of z where that of h is one
+    [n, R, B, C, k]; and, of a gated cell, the gates."""
+    f = group.cell.nonlinearity
     if not group.cell.gated:
-        h = _copy_time_first(group.state[:, :, 1:])
-        return _derivative(h, group.cell.nonlinearity).unsqueeze(3)
-    c, u = _copy_time_first(z).chunk(2, -1)
+        h = _copy_time_first(group.state[:, :, 1:][:, :, block])
+        return (_derivative(h, f).unsqueeze(3),)
+    c, u = _copy_time_first(z[:, :, block]).chunk(2, -1)
     m = 1 if group.mask is None else group.mask
-    before = _copy_time_first(group.state[:, :, :-1])
-    slope_c = (1 - u) * m * _derivative(c, group.cell.nonlinearity)
+    before = _copy_time_first(group.state[:, :, block])
+    slope_c = (1 - u) * m * _derivative(c, f)
     slope_u = (before - m * c) * u * (1 - u)
-    return torch.stack([slope_c, slope_u], dim=3)
+    return torch.stack([slope_c, slope_u], dim=3), u
 
 
 def _derivative(y, nonlinearity):
