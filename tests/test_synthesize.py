@@ -431,6 +431,13 @@ class TestData:
         name = name if marker else above.name
         assert synthesize.find_data(above, "unused", 40) == (str(above), name)
 
+    def test_sample(self, synthesize, tmp_path):
+        """It is called so, wherever it lies."""
+        (tmp_path / "timit" / "dr1-fvmh0").mkdir(parents=True)
+        for folder in (tmp_path, tmp_path / "timit"):
+            found = synthesize.find_data(str(folder), "unused", 40)
+            assert found == (str(folder), "TIMIT sample")
+
     def test_no_corpus(self, synthesize, tmp_path, monkeypatch, capsys):
         """Speech is synthesised in the output folder, which is told."""
 

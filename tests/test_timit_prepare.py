@@ -15,6 +15,7 @@ from helpers import RECIPES, recipe_modules, run_recipe
 from tiny_timit import (
     PHONEMES,
     RIFF_KINDS,
+    SAMPLE_SPEAKERS,
     SENTENCES,
     SPEAKERS,
     check_word,
@@ -198,6 +199,52 @@ class TestSentences:
         ):
             text = " ".join(sorted(names)).encode()
             assert hashlib.sha256(text).hexdigest().startswith(expected)
+
+
+class TestSample:
+    """NLTK's, which has no TRAIN and TEST."""
+
+    @pytest.mark.parametrize("below", ["", "timit"])
+    def test_split(self, sentences, out, timit_sample, below):
+        """By speaker, as it is written down; all else is as in a copy."""
+        assert sentences(timit_sample / below) is True
+        expected = {name: {} for name in ("train", "valid", "test")}
+        for name, entries in expected_sentences(39).items():
+            for key, entry in entries.items():
+                speaker, sentence = key.split("_")
+                speaker = SAMPLE_SPEAKERS[speaker][4:]
+                expected[name][f"{speaker}_{sentence}"] = {
+                    **entry,
+                    "spk_id": speaker,
+                }
+        manifests = without_paths(read(out))
+        for key in ("mbgt0_si1027", "mbgt0_sx44"):
+            assert manifests["train"].pop(key)["spk_id"] == "mbgt0"
+        assert manifests == expected
+
+    def test_speakers(self, prepare):
+        """Each of another region, of whom half are women."""
+        module = prepare.timit_prepare
+        names = module.SAMPLE_DEV_SPEAKERS + module.SAMPLE_TEST_SPEAKERS
+        assert sorted(name[0] for name in names) == ["f"] * 3 + ["m"] * 3
+        assert not {*names} & {*module.DEV_SPEAKERS, *module.CORE_TEST_SPEAKERS}
+
+    def test_beside_a_copy(self, sentences, out, timit, timit_sample, tmp_path):
+        """A copy in the same folder is taken."""
+        (tmp_path / "both").mkdir()
+        for path in (*timit.iterdir(), *(timit_sample / "timit").iterdir()):
+            (tmp_path / "both" / path.name).symlink_to(path)
+        sentences(tmp_path / "both")
+        assert without_paths(read(out)) == expected_sentences(39)
+
+    def test_in_part(self, refused, sentences, timit_sample, tmp_path):
+        """Without any speaker for the test."""
+        for path in (timit_sample / "timit").glob("dr[1267]-*"):
+            (tmp_path / path.name).symlink_to(path)
+        message = (
+            f"{tmp_path}: expected some of the core .*falk0, .*, [.]{{3}}[)].$"
+        )
+        refused(message, sentences, tmp_path)
 
 
 class TestRewriting:

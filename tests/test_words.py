@@ -659,7 +659,10 @@ class TestBadInput:
             ({"patience": 0}, "patience=0: expected an integer from 1"),
             ({"noise_std": -1}, "noise_std=-1: expected a number from 0"),
             ({"words": "[a, a]"}, "words: expected each word once"),
-            ({"words": "x"}, "words=x: expected words, or lists of words"),
+            (
+                {"words": "x"},
+                "words=x: expected a list of words, lists of them, or sa",
+            ),
             ({"input_size": 14}, "input_size=14: expected the 13 features"),
             ({"hidden_size": 3}, "hidden_size=3: expected at least one unit"),
             (

@@ -83,8 +83,7 @@ class TestExamples:
         assert seen == {*TRAIN_SPEAKERS, *TEST_SPEAKERS}
 
     def test_speakers_repeat(self, words, out, timit):
-        """As seldom as they can, in training and in the test alike."""
-        in_test = []
+        """As seldom as they can, and later than all others come."""
         for seed in range(20):
             words(timit, words=["odd", "rare"], seed=seed)
             manifests = read(out)
@@ -95,13 +94,13 @@ class TestExamples:
             assert sorted(counts["odd"].values()) == [1] * 5 + [2]
             assert sorted(counts["rare"].values()) == [1, 2, 2, 2]
             (twice,) = (s for s, n in counts["odd"].items() if n == 2)
-            in_test.append(
-                sum(
-                    (entry["word"], entry["spk_id"]) == ("odd", twice)
-                    for entry in manifests["test"].values()
-                )
-            )
-        assert {0, 1} <= set(in_test)
+            of_odd = [
+                entry["spk_id"]
+                for name in ("train", "test")
+                for entry in manifests[name].values()
+                if entry["word"] == "odd"
+            ]
+            assert of_odd[0] == of_odd[6] == twice
 
     def test_none_in_both(self, words, out, timit):
         """What is tested was not trained on, also where speakers repeat."""
@@ -141,10 +140,44 @@ class TestExamples:
         making, subway = of_word("making"), of_word("subway")
         words(timit, words=["rare", "subway", "odd", "making"])
         assert making == of_word("making") and subway == of_word("subway")
-        # Nor does one word's draw repeat another's.
-        assert [e["spk_id"] for e in making.values()] != [
-            e["spk_id"] for e in subway.values()
-        ]
+
+    def test_split_by_speaker(self, words, out, timit):
+        """Where all speakers say all words, none is in both, whichever of them
+        are drawn; and fewer examples to learn from are some of the others."""
+        splits = set()
+        for seed in range(5):
+            of_seed = []
+            for num_train in (4, 5):
+                words(timit, num_train=num_train, seed=seed)
+                train, test = (
+                    [entry["spk_id"] for entry in read(out)[name].values()]
+                    for name in ("train", "test")
+                )
+                # Of two words.
+                for speakers, number in ((train, num_train), (test, 2)):
+                    assert [*Counter(speakers).values()] == [2] * number
+                assert not {*train} & {*test}
+                of_seed.append(train)
+            assert {*of_seed[0]} < {*of_seed[1]}
+            splits.add(tuple(sorted({*train})))
+        assert len(splits) > 1
+
+    def test_sentences_of_all(self, words, out, timit, timit_sample):
+        """What all speakers read, and of it what more than half of them did."""
+        for folder in (timit, timit_sample):
+            assert words(folder, words="sa") is True
+            manifests = read(out)
+            assert {e["word"] for e in manifests["train"].values()} == {
+                *("she", "had", "your", "dark", "suit")
+            }
+            for name, number in (("train", 5), ("test", 2)):
+                entries = manifests[name].values()
+                assert {*Counter(e["word"] for e in entries).values()} == {
+                    number
+                }
+                assert {*Counter(e["spk_id"] for e in entries).values()} == {5}
+                assert all(entry["wav"][-7:-4] in "sa1SA1" for entry in entries)
+            assert words(folder, words="sa") is False
 
     @pytest.mark.parametrize(
         "same",
@@ -223,11 +256,23 @@ class TestBadInput:
         message = f"^words: expected at least .*{message}"
         refused(message, words, timit, words=listed, num_test=3)
 
+    def test_no_sentences_of_all(self, refused, words, linked):
+        """Nothing that all speakers read."""
+        for place in linked.glob("*/*/*"):
+            path = place.resolve()
+            place.unlink()
+            place.mkdir()
+            for file in path.glob("S[IX]*"):
+                (place / file.name).symlink_to(file)
+        message = f"^words=sa: expected recordings of SA1 and SA2 in {linked}"
+        refused(message, words, linked, words="sa")
+
     def test_too_few_examples(self, refused, words, timit):
         """All words that have too few of them, with their numbers."""
         message = (
-            f"^words: expected at least 11 examples of each in {timit}, found "
-            f"rare 8, she 10, none 0.$"
+            f"^words: expected at least 11 examples of each in {timit} .as "
+            f"`--words sa` has, of all speakers., found rare 8, she 10, none "
+            f"0.$"
         )
         listed = ["rare", "making", "she", "lucky", "none", "odd"]
         refused(message, words, timit, words=listed, num_test=6)

@@ -8,7 +8,7 @@ Authors
 
 import pytest
 from helpers import recipe_modules
-from tiny_timit import write_timit
+from tiny_timit import write_sample, write_timit
 
 from speechbrain_cwrnn.errors import InputError
 
@@ -25,6 +25,12 @@ def prepare():
 def timit(tmp_path_factory):
     """A copy of TIMIT for all tests, which change it with `damage` only."""
     return write_timit(tmp_path_factory.mktemp("shared") / "TIMIT")
+
+
+@pytest.fixture(scope="module")
+def timit_sample(tmp_path_factory):
+    """NLTK's sample, for all tests, which do not change it."""
+    return write_sample(tmp_path_factory.mktemp("corpora"))
 
 
 @pytest.fixture

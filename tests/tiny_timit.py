@@ -186,6 +186,35 @@ def write_timit(
     return folder
 
 
+# The speakers of the tests' TIMIT as those of NLTK's sample that are for the
+# same, but for the last one.
+SAMPLE_SPEAKERS = {
+    "fcjf0": "dr1-fvmh0",
+    "mkls0": "dr1-mcpm0",
+    "marc0": "dr2-marc0",
+    "falk0": "dr3-madc0",
+    "mcxm0": "dr8-fbcg1",
+    "faks0": "dr2-faem0",
+    "mmdb1": "dr6-mbma1",
+    "mdab0": "dr3-falk0",
+    "fpas0": "dr8-mbcg0",
+    "mgmm0": "dr5-mbgt0",
+}
+
+
+def write_sample(folder):
+    """Write the tests' TIMIT in the form of NLTK's sample."""
+    timit = write_timit(folder / "timit", case=str.lower, audio="riff")
+    for split in ("train", "test"):
+        for place in timit.glob(f"{split}/*/*"):
+            place.rename(timit / SAMPLE_SPEAKERS[place.name])
+        for region in (timit / split).iterdir():
+            region.rmdir()
+        (timit / split).rmdir()
+    (timit / "README").write_text("TIMIT CORPUS SAMPLE")
+    return folder
+
+
 def read(out):
     """The manifests by their names."""
     return {

@@ -33,7 +33,7 @@ from timit_prepare import (
     CORE_TEST_SPEAKERS,
     DEV_SPEAKERS,
     SAMPLE_RATE,
-    find_splits,
+    find_corpus,
 )
 from tqdm import tqdm
 
@@ -204,18 +204,21 @@ def find_data(data_folder, output_folder, num_speakers):
     data_folder : str
         The folder of the corpus.
     corpus : str
-        Its name, which says so where it is synthetic.
+        Its name, which says so where it is synthetic, or a sample.
     """
     if data_folder is None:
         data_folder = Path(output_folder) / "synthetic_TIMIT"
         print("No --data_folder is given: the speech is synthetic.")
         synthesize_timit(data_folder, num_speakers)
     # It may be some levels below.
-    corpus = find_splits(data_folder)["train"].parent
+    corpus = find_corpus(data_folder)
     data_folder = Path(data_folder).absolute()
-    if (corpus / SYNTHETIC).exists():
-        return str(data_folder), "synthetic speech"
-    return str(data_folder), data_folder.name
+    name = data_folder.name
+    if (corpus.folder / SYNTHETIC).exists():
+        name = "synthetic speech"
+    elif corpus.is_sample:
+        name = "TIMIT sample"
+    return str(data_folder), name
 
 
 def draw_speakers(num_speakers, rng):

@@ -2,7 +2,8 @@
 
 TIMIT is https://catalog.ldc.upenn.edu/LDC93S1. Its copies differ: upper- or
 lower-case names, NIST SPHERE or RIFF audio or both side by side (X.WAV and
-X.WAV.wav), a folder or two more above TRAIN and TEST. All of these are fine.
+X.WAV.wav), a folder or two more above TRAIN and TEST. All of these are fine,
+and so is the sample of 16 speakers that NLTK distributes.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -23,6 +24,8 @@ from speechbrain_cwrnn.phonemes import map_phonemes
 from speechbrain_cwrnn.report import whole_file
 
 SAMPLE_RATE = 16000
+# What all speakers read.
+SA = ("sa1", "sa2")
 
 # The speakers of the core test set (TIMIT's own documentation), and those of
 # the development set that is in use since Halberstadt (1998). Both are part
@@ -38,6 +41,11 @@ DEV_SPEAKERS = """
     fcal1 mmwh0 fjsj0 majc0 mjsw0 mreb0 fgjd0 fjmg0 mroa0 mteb0 mjfc0 mrjr0
     fmml0 mrws1
 """.split()
+# NLTK's sample, a woman and a man of each region, has no TRAIN and TEST. Two
+# women and two men for the test, one each for development: all of different
+# regions, of which the other speaker is to learn from.
+SAMPLE_TEST_SPEAKERS = ["falk0", "maeb0", "ftlg0", "mbcg0"]
+SAMPLE_DEV_SPEAKERS = ["faem0", "mbma1"]
 
 
 def prepare_timit(
@@ -61,9 +69,9 @@ def prepare_timit(
     save_json_train : str
         The manifest of TRAIN.
     save_json_valid : str
-        That of the 50 development speakers of TEST.
+        That of the 50 development speakers of TEST; of NLTK's sample, of two.
     save_json_test : str
-        That of the 24 core test speakers of TEST.
+        That of the 24 core test speakers of TEST; of NLTK's sample, of four.
     phn_set : {60, 48, 39}
         The phonemes that TIMIT's are mapped to.
     in_use : bool
@@ -85,26 +93,23 @@ def prepare_timit(
     if is_prepared(manifests, options):
         check_audio(manifests)
         return False
-    utterances = [
-        utterance
-        for utterance in find_utterances(data_folder)
-        if utterance.sentence not in ("sa1", "sa2")
-    ]
-    tests = {"development": DEV_SPEAKERS, "core test": CORE_TEST_SPEAKERS}
+    corpus = find_corpus(data_folder)
+    utterances = [u for u in find_utterances(corpus) if u.sentence not in SA]
     groups = {"training": [u for u in utterances if u.split == "train"]}
     if not groups["training"]:
         raise InputError(
             f"data_folder={data_folder}: expected audio files of more than "
             f"SA1 and SA2 in TRAIN."
         )
-    for name, speakers in tests.items():
+    for name, speakers in corpus.tests.items():
         groups[name] = [
             u for u in utterances if u.split == "test" and u.speaker in speakers
         ]
         if not groups[name]:
             raise InputError(
                 f"data_folder={data_folder}: expected some of the {name} "
-                f"speakers ({', '.join(speakers[:3])}, ...) in TEST."
+                f"speakers ({', '.join(speakers[:3])}, ...)"
+                f"{'' if corpus.is_sample else ' in TEST'}."
             )
     entries = []
     for name, group in groups.items():
@@ -122,7 +127,8 @@ class Utterance:
     Arguments
     ---------
     split : str
-        "train" or "test", the folder of the corpus that it is in.
+        "train" or "test": the folder of the corpus that it is in, or, of
+        NLTK's sample, what its speaker is for.
     speaker : str
         As "fcjf0".
     sentence : str
@@ -145,13 +151,13 @@ class Utterance:
         return f"{self.speaker}_{self.sentence}"
 
 
-def find_utterances(data_folder):
+def find_utterances(corpus):
     """All recordings of a copy of TIMIT, sorted.
 
     Arguments
     ---------
-    data_folder : str
-        A copy of TIMIT, or a folder with one in it.
+    corpus : Corpus
+        What `find_corpus` returned.
 
     Returns
     -------
@@ -159,31 +165,29 @@ def find_utterances(data_folder):
         Each an Utterance.
     """
     utterances = []
-    for split, folder in find_splits(data_folder).items():
-        for region in regions(folder):
-            for speaker, place in sorted(subfolders(region).items()):
-                files = {
-                    path.name.lower(): path
-                    for path in sorted(place.iterdir())
-                    # Not those that macOS adds to foreign file systems; but
-                    # links to what is gone, which is missed then.
-                    if (path.is_file() or path.is_symlink())
-                    and not path.name.startswith(".")
-                }
-                # Where there are X.WAV and X.WAV.wav, the longer name is the
-                # RIFF copy, which can be read even if the other is compressed.
-                wavs = {}
-                for name in sorted(files, key=len):
-                    if name.endswith(".wav"):
-                        wavs[re.sub(r"(\.wav)+$", "", name)] = files[name]
-                utterances += [
-                    Utterance(split, speaker, sentence, wav, files)
-                    for sentence, wav in sorted(wavs.items())
-                ]
+    for split, speaker, place in corpus.speakers:
+        files = {
+            path.name.lower(): path
+            for path in sorted(place.iterdir())
+            # Not those that macOS adds to foreign file systems; but links to
+            # what is gone, which is missed then.
+            if (path.is_file() or path.is_symlink())
+            and not path.name.startswith(".")
+        }
+        # Where there are X.WAV and X.WAV.wav, the longer name is the RIFF
+        # copy, which can be read even if the other is compressed.
+        wavs = {}
+        for name in sorted(files, key=len):
+            if name.endswith(".wav"):
+                wavs[re.sub(r"(\.wav)+$", "", name)] = files[name]
+        utterances += [
+            Utterance(split, speaker, sentence, wav, files)
+            for sentence, wav in sorted(wavs.items())
+        ]
     if not utterances:
         raise InputError(
-            f"data_folder={data_folder}: expected audio files (.WAV) in the "
-            f"folders of the speakers, found none."
+            f"data_folder={corpus.data_folder}: expected audio files (.WAV) in "
+            f"the folders of the speakers, found none."
         )
     seen = {}
     for utterance in utterances:
@@ -196,8 +200,40 @@ def find_utterances(data_folder):
     return utterances
 
 
-def find_splits(data_folder, max_depth=4):
-    """The folders TRAIN and TEST that have the regions of TIMIT in them.
+@dataclass(frozen=True)
+class Corpus:
+    """A copy of TIMIT.
+
+    Arguments
+    ---------
+    data_folder : str
+        Where it was looked for.
+    folder : pathlib.Path
+        What was found there: the folder of TRAIN and TEST, or, of NLTK's
+        sample, that of the speakers.
+    speakers : list
+        "train" or "test", the speaker's name, and the folder with the audio.
+    is_sample : bool
+        Whether it is NLTK's sample.
+    """
+
+    data_folder: str
+    folder: Path
+    speakers: list
+    is_sample: bool
+
+    @property
+    def tests(self):
+        """The speakers for development, and for the test."""
+        if self.is_sample:
+            names = SAMPLE_DEV_SPEAKERS, SAMPLE_TEST_SPEAKERS
+        else:
+            names = DEV_SPEAKERS, CORE_TEST_SPEAKERS
+        return dict(zip(("development", "core test"), names))
+
+
+def find_corpus(data_folder, max_depth=4):
+    """The copy of TIMIT that is in a folder, or below.
 
     Arguments
     ---------
@@ -208,8 +244,8 @@ def find_splits(data_folder, max_depth=4):
 
     Returns
     -------
-    dict
-        The paths of "train" and "test", which are side by side.
+    Corpus
+        The first one that is found.
     """
     if not Path(data_folder).is_dir():
         raise InputError(
@@ -223,17 +259,26 @@ def find_splits(data_folder, max_depth=4):
         for folder in level:
             try:
                 children = subfolders(folder)
+                splits = {
+                    name: places
+                    for name in ("train", "test")
+                    if name in children and (places := regions(children[name]))
+                }
             except PermissionError:
                 # As "lost+found", somewhere beside TIMIT.
                 continue
-            splits = {
-                name: children[name]
-                for name in ("train", "test")
-                if name in children and regions(children[name])
-            }
+            sample = sample_speakers(children)
             if len(splits) == 2:
-                return splits
-            alone += splits.values()
+                speakers = [
+                    (split, speaker, place)
+                    for split, places in splits.items()
+                    for region in places
+                    for speaker, place in sorted(subfolders(region).items())
+                ]
+                return Corpus(data_folder, folder, speakers, is_sample=False)
+            if sample:
+                return Corpus(data_folder, folder, sample, is_sample=True)
+            alone += [children[name] for name in splits]
             below += children.values()
         level = below
     if alone:
@@ -243,8 +288,20 @@ def find_splits(data_folder, max_depth=4):
         )
     raise InputError(
         f"data_folder={data_folder}: expected a copy of TIMIT, with TRAIN/DR1 "
-        f"and TEST/DR1 in this folder or below, found none."
+        f"and TEST/DR1 in this folder or below, found none (nor dr1-fvmh0, "
+        f"as in NLTK's sample)."
     )
+
+
+def sample_speakers(folders):
+    """Split, name and folder of the speakers of NLTK's sample, by the names of
+    folders."""
+    tests = SAMPLE_TEST_SPEAKERS + SAMPLE_DEV_SPEAKERS
+    return [
+        ("test" if name[4:] in tests else "train", name[4:], place)
+        for name, place in sorted(folders.items())
+        if re.fullmatch("dr[1-8]-[fm][a-z]{3}[0-9]", name)
+    ]
 
 
 def subfolders(folder):

@@ -27,9 +27,9 @@ class WordOptions(SizedOptions):
     data_folder: OptionalFile
     num_speakers: Count
     words: Annotated[
-        list,
+        object,
         AfterValidator(group_words),
-        Field(description="words, or lists of words"),
+        Field(description="words, lists of words, or sa"),
     ]
     num_train: Count
     num_test: Count

@@ -9,9 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 from timit_prepare import (
+    SA,
     SAMPLE_RATE,
     check_audio,
     count_samples,
+    find_corpus,
     find_utterances,
     is_prepared,
     read_segments,
@@ -35,9 +37,12 @@ def prepare_words(
     """Write manifests of examples of words, cut by the times in .WRD files.
 
     The examples come from TRAIN and TEST alike, of different speakers as far
-    as there are, and are drawn by a seed, each word's independently. All is
-    checked before anything is written, and nothing is written where the
-    manifests are there, made with the same options.
+    as there are. A seed draws an order of the speakers, the same for all words:
+    the first of those who say a word are to learn from, the next for the test.
+    So words that all speakers say are split by speaker, and those for the test
+    with a smaller num_train are still among those to learn from with a larger
+    one. All is checked before anything is written, and nothing is written
+    where the manifests are there, made with the same options.
 
     Arguments
     ---------
@@ -48,7 +53,8 @@ def prepare_words(
     save_json_test : str
         That of those for the test.
     words : list
-        The words, or lists of them.
+        The words, or lists of them; or "sa", for all of the sentences SA1 and
+        SA2, which all speakers read.
     num_train : int
         Examples of each word for training.
     num_test : int
@@ -72,7 +78,7 @@ def prepare_words(
     manifests = [save_json_train, save_json_test]
     options = {
         "data_folder": str(Path(data_folder).absolute()),
-        "words": words,
+        "words": words or "sa",
         "num_train": num_train,
         "num_test": num_test,
         "seed": seed,
@@ -87,14 +93,14 @@ def prepare_words(
         counts = ", ".join(f"{word} {n}" for word, n in lacking.items())
         raise InputError(
             f"words: expected at least {number} examples of each in "
-            f"{data_folder}, found {counts}."
+            f"{data_folder} (as `--words sa` has, of all speakers), found "
+            f"{counts}."
         )
     train, test = {}, {}
     for word, found in examples.items():
-        rng = random.Random(f"{seed} {word}")
-        chosen = choose_examples(found, number, rng)
+        chosen = order_examples(found, f"{seed} {word}", seed)
         train.update(chosen[:num_train])
-        test.update(chosen[num_train:])
+        test.update(chosen[num_train:number])
     write_manifests(manifests, [train, test], options, in_use)
     return True
 
@@ -105,20 +111,25 @@ def group_words(words):
     Arguments
     ---------
     words : list
-        The words, or lists of them.
+        The words, or lists of them, or "sa".
 
     Returns
     -------
     list
-        Lists of words in lower case, one list where there were no groups.
+        Lists of words in lower case, one list where there were no groups; none
+        for "sa", whose words the data tell.
 
     Example
     -------
     >>> group_words(["Making", "subway"])
     [['making', 'subway']]
     """
+    if words == "sa":
+        return []
     if not isinstance(words, list) or not words:
-        raise InputError(f"words={words}: expected a list of words.")
+        raise InputError(
+            f"words={words}: expected a list of words, lists of them, or sa."
+        )
     groups = words if isinstance(words[0], list) else [words]
     for group in groups:
         for word in group if isinstance(group, list) else [group]:
@@ -139,15 +150,22 @@ def group_words(words):
 
 
 def find_words(data_folder, words):
-    """All examples of words, as pairs of name and manifest entry."""
+    """All examples of words, as pairs of name and manifest entry; where no
+    words are given, those of the sentences that all speakers read."""
     examples = {word: [] for word in words}
-    for utterance in tqdm(
-        find_utterances(data_folder), desc="words", unit="file"
-    ):
+    utterances = find_utterances(find_corpus(data_folder))
+    if not words:
+        utterances = [u for u in utterances if u.sentence in SA]
+        if not utterances:
+            raise InputError(
+                f"words=sa: expected recordings of SA1 and SA2 in "
+                f"{data_folder}, found none."
+            )
+    for utterance in tqdm(utterances, desc="words", unit="file"):
         length = count_samples(utterance.wav)
         for start, stop, word in read_segments(utterance, ".wrd", length):
             word = word.lower()
-            if word in examples:
+            if word in words or not words:
                 entry = {
                     "wav": str(utterance.wav),
                     "start": start,
@@ -157,18 +175,26 @@ def find_words(data_folder, words):
                     "spk_id": utterance.speaker,
                 }
                 name = f"{word}_{utterance.id}_{start}"
-                examples[word].append((name, entry))
-    return examples
+                examples.setdefault(word, []).append((name, entry))
+    if words:
+        return examples
+    # Somebody may have read another word.
+    speakers = {utterance.speaker for utterance in utterances}
+    return {
+        word: found
+        for word, found in sorted(examples.items())
+        if len(found) > len(speakers) / 2
+    }
 
 
-def choose_examples(examples, number, rng):
-    """Some examples in random order, of different speakers where there are."""
-    examples = rng.sample(examples, len(examples))
-    seen, first, further = set(), [], []
-    for name, entry in examples:
-        is_new = entry["spk_id"] not in seen
-        (first if is_new else further).append((name, entry))
-        seen.add(entry["spk_id"])
-    chosen = (first + further)[:number]
-    # Where speakers come twice, that may be in training or in the test.
-    return rng.sample(chosen, number)
+def order_examples(examples, own_seed, seed):
+    """The examples of a word in the order in which they are taken: one of each
+    speaker, then another one of each, and so on."""
+    ranked, times = [], Counter()
+    for name, entry in random.Random(own_seed).sample(examples, len(examples)):
+        speaker = entry["spk_id"]
+        place = random.Random(f"{seed} {speaker}").random()
+        ranked.append((times[speaker], place, name, entry))
+        times[speaker] += 1
+    ranked.sort(key=lambda example: example[:2])
+    return [(name, entry) for _, _, name, entry in ranked]
