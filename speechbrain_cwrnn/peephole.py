@@ -29,8 +29,8 @@ class PeepholeLSTM(nn.Module):
 
     It is for comparisons at the parameter counts of the paper, which the
     three vectors p fit best, with networks that `Ensemble` trains at once.
-    It loops over time; where peepholes do not matter, `torch.nn.LSTM` is
-    faster.
+    It loops over time, with gradients by hand, which cannot be differentiated
+    once more; where peepholes do not matter, `torch.nn.LSTM` is faster.
 
     Arguments
     ---------
@@ -87,15 +87,102 @@ class PeepholeLSTM(nn.Module):
         shapes = is_pair and [getattr(state, "shape", None) for state in hx]
         if shapes != [shape, shape]:
             raise InputError(f"hx: expected h and c, each of shape {shape}.")
-        h, c = hx[0][0], hx[1][0]
-        p_i, p_f, p_o = self.peepholes
-        inputs = F.linear(x, self.weight_ih, self.bias)
-        output = []
-        for z in inputs.unbind(1):
-            z_i, z_f, z_c, z_o = (z + F.linear(h, self.weight_hh)).chunk(4, -1)
-            i = torch.sigmoid(z_i + p_i * c)
-            f = torch.sigmoid(z_f + p_f * c + self.forget_bias)
-            c = f * c + i * torch.tanh(z_c)
-            h = torch.sigmoid(z_o + p_o * c) * torch.tanh(c)
-            output.append(h)
-        return torch.stack(output, dim=1), (h[None], c[None])
+        z_i, z_f, z_c, z_o = F.linear(x, self.weight_ih, self.bias).chunk(4, -1)
+        z = torch.cat([z_i, z_f + self.forget_bias, z_c, z_o], -1)
+        # A single replica; vmap brings more.
+        others = self.weight_hh[None], self.peepholes[None], *hx
+        h, c, _ = Recurrence.apply(
+            z.movedim(1, 0)[:, None], *(tensor.to(z) for tensor in others)
+        )
+        return h.squeeze(1).movedim(0, 1), (h[-1], c[-1])
+
+
+class Recurrence(torch.autograd.Function):
+    """The loop over time, for R replicas at once.
+
+    In both directions, what does not need the neighbouring step is computed
+    for all steps together, which autograd would not do.
+    """
+
+    @staticmethod
+    def forward(z, weight, peepholes, h0, c0):
+        """z [T, R, B, 4 H], weight [R, 4 H, H], peepholes [R, 3, H], h0 and c0
+        [R, B, H] -> h and c [T, R, B, H], and the gates [T, R, B, 4 H]."""
+        H = h0.shape[-1]
+        p_if, p_o = peepholes[:, None, :2], peepholes[:, 2:]
+        weight, gates = weight.mT, z.new_empty(z.shape)
+        h, c = (z.new_empty(len(z), *h0.shape) for _ in range(2))
+        h_before, c_before = h0, c0
+        for z_t, gates_t, h_t, c_t in zip(z, gates, h, c):
+            torch.baddbmm(z_t, h_before, weight, out=gates_t)
+            i_f, g, o = gates_t.split([2 * H, H, H], -1)
+            i_f.unflatten(-1, (2, H)).addcmul_(p_if, c_before.unsqueeze(2))
+            i, f = i_f.sigmoid_().chunk(2, -1)
+            torch.mul(f, c_before, out=c_t).addcmul_(i, g.tanh_())
+            o.addcmul_(p_o, c_t).sigmoid_()
+            torch.mul(o, c_t.tanh(), out=h_t)
+            h_before, c_before = h_t, c_t
+        return h, c, gates
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keeps all but z."""
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(*inputs[1:], *output)
+
+    @staticmethod
+    def backward(ctx, dh, dc, _):
+        """Gradients of what `forward` gets."""
+        if torch.is_grad_enabled():
+            # PyTorch's once_differentiable overlooks what was saved.
+            raise NotImplementedError(
+                "create_graph=True: expected False (PeepholeLSTM has no second "
+                "derivatives)."
+            )
+        weight, peepholes, h0, c0, h, c, gates = ctx.saved_tensors
+        H = h0.shape[-1]
+        p_i, p_f, p_o = peepholes.unsqueeze(2).unbind(1)
+        i, f, g, o = gates.chunk(4, -1)
+        h_before = torch.cat([h0[None], h[:-1]])
+        c_before = torch.cat([c0[None], c[:-1]])
+        tanh_c = c.tanh()
+        # What the gradients of h and c at a step are multiplied by.
+        o_by_h = tanh_c * o * (1 - o)
+        c_by_h = o * (1 - tanh_c.square()) + p_o * o_by_h
+        i_by_c = g * i * (1 - i)
+        f_by_c = c_before * f * (1 - f)
+        ifg_by_c = torch.stack([i_by_c, f_by_c, i * (1 - g.square())], dim=-2)
+        c_by_c = f + p_i * i_by_c + p_f * f_by_c
+        dz = torch.empty_like(gates)
+        # From the next step.
+        dh0, dc0 = torch.zeros_like(h0), torch.zeros_like(c0)
+        for t in reversed(range(len(gates))):
+            dh_t = dh0.add_(dh[t])
+            dc_t = dc0.add_(dc[t]).addcmul_(dh_t, c_by_h[t])
+            dz_ifg = dz[t, ..., : 3 * H].unflatten(-1, (3, H))
+            torch.mul(dc_t.unsqueeze(2), ifg_by_c[t], out=dz_ifg)
+            torch.mul(dh_t, o_by_h[t], out=dz[t, ..., 3 * H :])
+            torch.bmm(dz[t], weight, out=dh0)
+            dc0.mul_(c_by_c[t])
+        dz_i, dz_f, _, dz_o = dz.chunk(4, -1)
+        products = dz_i * c_before, dz_f * c_before, dz_o * c
+        dpeepholes = torch.stack([p.sum((0, 2)) for p in products], dim=1)
+        dz_rows, h_rows = (
+            tensor.movedim(0, 1).flatten(1, 2) for tensor in (dz, h_before)
+        )
+        return dz, dz_rows.mT @ h_rows, dpeepholes, dh0, dc0
+
+    @staticmethod
+    def vmap(info, in_dims, *tensors):
+        """Adds replicas, which stand behind time in z alone."""
+        N = info.batch_size
+
+        def join(tensor, dim, place):
+            if dim is None:
+                tensor, dim = tensor.expand(N, *tensor.shape), 0
+            return tensor.movedim(dim, place).flatten(place, place + 1)
+
+        outputs = Recurrence.apply(
+            *map(join, tensors, in_dims, (1, 0, 0, 0, 0))
+        )
+        return tuple(y.unflatten(1, (N, -1)) for y in outputs), (1, 1, 1)

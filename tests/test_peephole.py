@@ -4,8 +4,128 @@ import math
 
 import pytest
 import torch
+from helpers import assert_equal
 
+from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.peephole import PeepholeLSTM
+
+
+class Plain(PeepholeLSTM):
+    """The equations as they stand in the docstring, which PyTorch
+    differentiates."""
+
+    def forward(self, x, hx):
+        """The same as that of the layer."""
+        (h,), (c,) = hx
+        (V_i, V_f, V_c, V_o), (W_i, W_f, W_c, W_o), (b_i, b_f, b_c, b_o) = (
+            tensor.chunk(4)
+            for tensor in (self.weight_ih, self.weight_hh, self.bias)
+        )
+        p_i, p_f, p_o = self.peepholes
+        output = []
+        for x_t in x.unbind(1):
+            i = torch.sigmoid(x_t @ V_i.T + h @ W_i.T + p_i * c + b_i)
+            f = x_t @ V_f.T + h @ W_f.T + p_f * c + b_f
+            f = torch.sigmoid(f + self.forget_bias)
+            c = f * c + i * torch.tanh(x_t @ V_c.T + h @ W_c.T + b_c)
+            o = torch.sigmoid(x_t @ V_o.T + h @ W_o.T + p_o * c + b_o)
+            h = o * torch.tanh(c)
+            output.append(h)
+        return torch.stack(output, 1), (h[None], c[None])
+
+
+def outputs_and_gradients(network, *tensors, **options):
+    """By name, under cotangents that differ everywhere."""
+    x, h0, c0 = (t.clone().requires_grad_() for t in tensors)
+    output, (h, c) = network(x, (h0, c0), **options)
+    named = {"output": output, "h": h, "c": c}
+    loss = sum(
+        (y * torch.linspace(0.5, 2, y.numel()).view(y.shape)).sum()
+        for y in named.values()
+    )
+    leaves = {"x": x, "h0": h0, "c0": c0, **dict(network.named_parameters())}
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    return {**named, **{f"d{n}": g for n, g in zip(leaves, gradients)}}
+
+
+@pytest.fixture
+def double():
+    """float64."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class TestGradients:
+    """Those by hand, against PyTorch's of the equations."""
+
+    @pytest.mark.parametrize("T", [1, 2, 9])
+    @pytest.mark.parametrize("features", [0, 3])
+    def test_layer(self, double, T, features):
+        """Of the input, the states and all weights."""
+        ours, plain = (
+            cls(5, input_size=features, forget_bias=2.0)
+            for cls in (PeepholeLSTM, Plain)
+        )
+        plain.load_state_dict(ours.state_dict())
+        tensors = (
+            torch.randn(2, T, features),
+            torch.randn(1, 2, 5),
+            torch.randn(1, 2, 5),
+        )
+        assert_equal(
+            outputs_and_gradients(ours, *tensors),
+            outputs_and_gradients(plain, *tensors),
+        )
+
+    def test_ensemble(self, double):
+        """Each copy as it is alone."""
+        networks = Ensemble(lambda: PeepholeLSTM(5, 3), num_copies=4, seed=0)
+        x = torch.randn(4, 2, 9, 3)
+        output, (_, c) = networks(x, in_dims=0)
+        weight = torch.randn(output.shape)
+        ((weight * output).sum() + c.square().sum()).backward()
+        for n in range(4):
+            one = networks.extract(n)
+            alone, (_, c) = one(x[n])
+            torch.testing.assert_close(output[n], alone)
+            ((weight[n] * alone).sum() + c.square().sum()).backward()
+            for own, whole in zip(one.parameters(), networks.parameters()):
+                torch.testing.assert_close(own.grad, whole.grad[n])
+
+    def test_vmap(self, double):
+        """Along any dimension, or none."""
+        layer = PeepholeLSTM(5, 3)
+        x, h, c = (
+            torch.randn(2, 4, 9, 3),
+            torch.randn(1, 2, 5, 4),
+            torch.randn(1, 2, 5),
+        )
+        outputs, _ = torch.vmap(layer, in_dims=(1, (3, None)))(x, (h, c))
+        for n, output in enumerate(outputs):
+            alone, _ = layer(x[:, n], (h[..., n], c))
+            torch.testing.assert_close(output, alone)
+
+    def test_second(self):
+        """There are none, and that is told."""
+        x = torch.randn(2, 9, 3, requires_grad=True)
+        output, _ = PeepholeLSTM(5, 3)(x)
+        with pytest.raises(
+            NotImplementedError, match="^create_graph=True: exp"
+        ):
+            torch.autograd.grad(output.sum(), x, create_graph=True)
+
+    def test_mixed_precision(self):
+        """As autocast has it, the state is in 16 bits, the gradients not."""
+        layer, x = PeepholeLSTM(5, 3), torch.randn(2, 9, 3)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output, _ = layer(x)
+        assert output.dtype == torch.bfloat16
+        torch.testing.assert_close(
+            output.float(), layer(x)[0], rtol=0, atol=0.03
+        )
+        output.float().sum().backward()
+        assert {p.grad.dtype for p in layer.parameters()} == {torch.float32}
 
 
 def test_without_peepholes():
