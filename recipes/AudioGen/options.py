@@ -30,4 +30,5 @@ class AudioGenOptions(SizedOptions):
     offset: Seconds
     csv_sample_rate: Count
     checkpoint_interval: Count
+    max_grad_norm: float = -1
     diverged_mse: NotNegative
