@@ -9,6 +9,7 @@ from torch import nn
 from speechbrain_cwrnn.checks import check_integer, check_sequences
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.lengths import count_steps, last_step, zero_padding
+from speechbrain_cwrnn.ligru import ClockworkLiGRU
 
 
 class LastState(nn.Module):
@@ -84,7 +85,11 @@ class LastState(nn.Module):
         if lengths is not None:
             steps = count_steps(lengths, x)
             x = zero_padding(x, steps)
-        result = self.rnn(x)
+        if isinstance(self.rnn, ClockworkLiGRU):
+            # It normalises over what is inside of the sequences alone.
+            result = self.rnn(x, lengths=lengths)
+        else:
+            result = self.rnn(x)
         if not isinstance(result, tuple):
             # A tensor would be taken apart by its batch.
             raise InputError(

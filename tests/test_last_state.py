@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from speechbrain_cwrnn import ClockworkRNN
+from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN
 from speechbrain_cwrnn.last_state import LastState
 from speechbrain_cwrnn.peephole import PeepholeLSTM
 
@@ -39,6 +39,17 @@ def test_anything_in_the_padding(rnn_class):
     embeddings.sum().backward()
     assert not x.grad[0, 5:].any()
     assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_statistics_without_padding():
+    """A normalisation counts what is inside of the sequences."""
+    net = LastState(partial(ClockworkLiGRU, 6, periods=[1]), input_size=3)
+    x = torch.rand(2, 10, 3)
+    net(x, torch.tensor([0.5, 1.0]))
+    inside = torch.cat([x[0, :5], x[1]]) @ net.rnn.weight_ih_l0.detach().mT
+    (norm,) = net.rnn.norm_l0
+    expected = norm.momentum * inside.mean(0)
+    torch.testing.assert_close(norm.running_mean, expected)
 
 
 X = torch.rand(2, 10, 3)

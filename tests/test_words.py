@@ -16,6 +16,7 @@ from speechbrain_cwrnn.peephole import PeepholeLSTM
 
 RECIPE = RECIPES / "TIMIT" / "WordClassification"
 MODELS = ("cwrnn", "srn", "lstm")
+ALL_MODELS = (*MODELS, "clockwork_ligru")
 WORDS = "[[making, walking], [subway, freeway]]"
 
 
@@ -123,7 +124,7 @@ class TestTraining:
         run(tmp_path, **options, number_of_epochs=2)
         assert marker.stat().st_mtime_ns == before
 
-    @pytest.mark.parametrize("model", MODELS)
+    @pytest.mark.parametrize("model", ALL_MODELS)
     def test_defaults(self, recipe, synthetic_timit, tmp_path, model):
         """The 25 words, for the time that an epoch takes."""
         options = ["--data_folder", synthetic_timit, "--number_of_epochs", 1]
@@ -377,6 +378,10 @@ class TestProtocol:
             ("cwrnn", {10: 473, 19: 973, 40: 2500, 65: 4975, 102: 9949}),
             ("srn", {10: 515, 18: 1051, 34: 2507, 54: 5047, 84: 10357}),
             ("lstm", {5: 545, 8: 953, 17: 2609, 26: 4913, 41: 10193}),
+            (
+                "clockwork_ligru",
+                {7: 472, 14: 1041, 28: 2545, 45: 5032, 70: 10001},
+            ),
         ],
     )
     def test_sizes(self, model, sizes):
@@ -418,10 +423,19 @@ class TestProtocol:
         """Which are the sizes, and the recurrent layer."""
         lines = {
             model: set((RECIPE / "hparams" / f"{model}.yaml").open())
-            for model in MODELS
+            for model in ALL_MODELS
         }
-        for model in ("srn", "lstm"):
+        for model in ALL_MODELS[1:]:
             assert len(lines[model] - lines["cwrnn"]) <= 8
+
+    def test_normalisation(self):
+        """It starts out as one, and all else as the paper has it."""
+        net = self.load("clockwork_ligru")["model"](num_words=25)
+        for name, value in net.named_parameters():
+            if "norm" in name:
+                assert (value == float(name.endswith("weight"))).all()
+            elif value.numel() > 500:
+                assert value.detach().std() == pytest.approx(0.1, rel=0.1), name
 
     def test_features(self, recipe, run, tmp_path):
         """They are standardised over the training set, by its statistics."""

@@ -7,13 +7,14 @@ Authors
 from torch import nn
 
 from speechbrain_cwrnn.last_state import LastState
+from speechbrain_cwrnn.norm import BatchNorm, LayerNorm
 
 
 class WordClassifier(nn.Module):
     """A recurrent layer, and a softmax layer on its last state.
 
     All weights and biases start out normal (section 5.2 of the Clockwork RNN
-    paper).
+    paper), but for those of a normalisation.
 
     Arguments
     ---------
@@ -46,8 +47,11 @@ class WordClassifier(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(hidden_size, num_words), nn.LogSoftmax(dim=-1)
         )
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=init_std)
+        for module in self.modules():
+            # A normalisation starts out as one.
+            if not isinstance(module, (BatchNorm, LayerNorm)):
+                for parameter in module.parameters(recurse=False):
+                    nn.init.normal_(parameter, std=init_std)
 
     def forward(self, feats, lengths):
         """Features [B, T, F] and relative lengths [B] -> log p [B, words]."""
