@@ -1,0 +1,224 @@
+"""Tables and pictures of the study.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import io
+import itertools
+import platform
+import shlex
+from collections import defaultdict
+from contextlib import redirect_stdout
+from datetime import datetime, timezone
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from report import PAPER, PAPER_TASK, percentages, plt, task
+from scipy import stats
+
+from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.report import (
+    RESULTS,
+    print_table,
+    read_results,
+    save_figure,
+    summarize,
+    whole_file,
+    write_csv,
+)
+
+COLOURS = {"srn": "C2", "lstm": "C1", "cwrnn": "C0", "clockwork_ligru": "C3"}
+CONFIDENCE = 0.95
+
+
+def write_study(folder, cells, command):
+    """Write study.csv, study.md and the pictures.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Where to.
+    cells : list
+        Each a `study.Cell`, of which those without results are left out.
+    command : list of str
+        What was called.
+    """
+    groups = defaultdict(dict)
+    rows = []
+    for cell in cells:
+        if not (cell.folder / RESULTS).exists():
+            continue
+        results = read_results(cell.folder)
+        kind = cell.size, cell.model
+        place = groups[cell.task, cell.protocol].setdefault(kind, {})
+        place[cell.split] = results
+        for row in results:
+            where = [cell.task, cell.protocol, cell.split]
+            keys = ("model", "size", "seed", "test_error", "diverged", "epochs")
+            rows.append([*where, *(row[key] for key in keys)])
+    columns = ["task", "protocol", "split", "model", "size", "seed"]
+    columns += ["test_error", "diverged", "epochs"]
+    write_csv(folder / "study.csv", columns, rows)
+    text = io.StringIO()
+    with redirect_stdout(text):
+        print(f"    python {shlex.join(command)}\n")
+        print(
+            f"{datetime.now(timezone.utc):%Y-%m-%d}, {platform.machine()}, "
+            f"Python {platform.python_version()}, torch {torch.__version__}, "
+            f"speechbrain_cwrnn {__version__}"
+        )
+        for (name, protocol), kinds in groups.items():
+            picture = f"{name}_{protocol}.png"
+            draw(folder / picture, kinds, protocol)
+            first = next(iter(next(iter(kinds.values())).values()))
+            words, learnt, tested = task(first)
+            print(
+                f"\n## {first[0]['corpus']}, {protocol} protocol: {words} "
+                f"words, {learnt} + {tested} examples of each\n"
+            )
+            print_errors(kinds)
+            print()
+            print_differences(kinds)
+            print(f"\n![Test errors, beside the paper's]({picture})")
+    with whole_file(folder / "study.md") as path:
+        Path(path).write_text(text.getvalue(), encoding="utf-8")
+    print(text.getvalue())
+
+
+def split_means(splits):
+    """The mean test error of each split in percent, without diverged
+    networks."""
+    return {
+        split: np.nanmean(percentages(rows, "test_error"))
+        for split, rows in splits.items()
+        if not all(row["diverged"] == "1" for row in rows)
+    }
+
+
+def interval(values):
+    """Half the width of the confidence interval of a mean, by Student's t.
+
+    Example
+    -------
+    >>> round(interval([1.0, 2.0, 3.0]), 3)
+    2.484
+    """
+    if len(values) < 2:
+        return np.nan
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return float(quantile * stats.sem(values))
+
+
+def print_errors(kinds):
+    """Print a row for each size and model."""
+    table = []
+    for (size, model), splits in sorted(kinds.items()):
+        rows = list(itertools.chain(*splits.values()))
+        means = list(split_means(splits).values())
+        quartiles = PAPER.get((model, size))
+        if task(rows) != PAPER_TASK:
+            quartiles = None
+        chosen = {(row["lr"], row["epochs"]) for row in rows if "lr" in row}
+        table.append(
+            [
+                f"{model} {size}",
+                str(len(splits)),
+                *summarize(percentages(rows, "test_error"), decimals=1),
+                show(interval(means)),
+                f"{np.mean(percentages(rows, 'train_error')):.1f}",
+                f"{np.median([int(row['epochs']) for row in rows]):g}",
+                ", ".join(sorted({lr for lr, _ in chosen})) or "0.0003",
+                "{1} [{0}, {2}]".format(*quartiles) if quartiles else "-",
+            ]
+        )
+    columns = ["network", "splits", "networks", "diverged", "mean", "sd"]
+    columns += ["median", "q25", "q75", "95 % +-", "training", "epochs"]
+    print("Test error in percent, of all networks and its mean over splits:\n")
+    print_table([*columns, "rates", "the paper's median"], table)
+
+
+def print_differences(kinds):
+    """Print how models differ, paired by the split of the speakers."""
+    table = []
+    for size in sorted({size for size, _ in kinds}):
+        models = [m for m in COLOURS if (size, m) in kinds]
+        for one, other in itertools.combinations(models, 2):
+            a, b = (split_means(kinds[size, m]) for m in (other, one))
+            differences = [a[split] - b[split] for split in a if split in b]
+            if not differences:
+                continue
+            mean, half = np.mean(differences), interval(differences)
+            if np.isnan(half) or abs(mean) <= half:
+                verdict = "not told apart"
+            else:
+                winner, loser = (other, one) if mean < 0 else (one, other)
+                verdict = f"{winner} wins, {loser} loses"
+            table.append(
+                [
+                    f"{other} - {one}, {size}",
+                    str(len(differences)),
+                    f"{mean:+.1f}",
+                    show(half),
+                    verdict,
+                ]
+            )
+    print(
+        "Differences of the mean error, paired by split, with 95 % intervals "
+        "(of Student's t,\nnot corrected for their number; splits share "
+        "speakers, so they are too narrow):\n"
+    )
+    print_table(["difference", "splits", "mean", "95 % +-", ""], table)
+
+
+def show(number):
+    """A number in percent, or a dash where there is none."""
+    return "-" if np.isnan(number) else f"{number:.1f}"
+
+
+def draw(path, kinds, protocol):
+    """Figure 4 of the paper: box plots by size; at the left the paper's own,
+    of which the quartiles are known."""
+    sizes = sorted({size for size, _ in kinds})
+    models = [m for m in COLOURS if any(m == model for _, model in kinds)]
+    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(12, 4.8))
+    for axes, is_paper in ((left, True), (right, False)):
+        for number, model in enumerate(models):
+            boxes, places = [], []
+            for place, size in enumerate(sizes):
+                box = None
+                if is_paper and (model, size) in PAPER:
+                    q1, med, q3 = PAPER[model, size]
+                    box = {"q1": q1, "med": med, "q3": q3}
+                    box |= {"whislo": q1, "whishi": q3, "fliers": []}
+                elif not is_paper and (size, model) in kinds:
+                    rows = itertools.chain(*kinds[size, model].values())
+                    errors = percentages(list(rows), "test_error")
+                    errors = errors[~np.isnan(errors)]
+                    (box,) = matplotlib.cbook.boxplot_stats(errors)
+                if box is not None:
+                    boxes.append(box)
+                    places.append(place + (number - len(models) / 2) * 0.2)
+            if boxes:
+                artists = axes.bxp(
+                    boxes, positions=places, widths=0.17, patch_artist=True
+                )
+                for patch in artists["boxes"]:
+                    patch.set_facecolor(COLOURS[model])
+        axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        axes.set_xlabel("parameters")
+        axes.grid(axis="y", alpha=0.4)
+    first = next(iter(next(iter(kinds.values())).values()))
+    left.set_title("the paper, 25 words of TIMIT: quartiles")
+    right.set_title(f"{first[0]['corpus']}, {protocol} protocol")
+    left.set_ylabel("test error in %")
+    left.set_ylim(bottom=0)
+    right.legend(
+        handles=[
+            matplotlib.patches.Patch(color=COLOURS[model], label=model)
+            for model in models
+        ]
+    )
+    save_figure(figure, path)

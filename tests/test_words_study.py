@@ -1,0 +1,227 @@
+"""The study of the paper's second experiment."""
+
+import doctest
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import read_csv, recipe_modules
+
+from speechbrain_cwrnn.report import write_results
+
+pytest_plugins = "timit_fixtures"
+
+
+@pytest.fixture
+def recipe():
+    """The modules of the recipe."""
+    names = ("study", "study_report", "train")
+    with recipe_modules("TIMIT/WordClassification", *names) as modules:
+        yield modules
+
+
+@pytest.fixture
+def study(recipe, tmp_path, timit_sample, monkeypatch):
+    """Runs the study on the tiny sample, in this process."""
+
+    class Pool:
+        """Of no processes."""
+
+        def __init__(self, *args, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(recipe.study, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(recipe.study, "LENGTHS", [1, 2])
+    monkeypatch.setattr(recipe.study, "RATES", [0.001, 0.01])
+    monkeypatch.setitem(recipe.study.TASKS, "sample", ["--words", "sa"])
+
+    def run(*options):
+        folder = tmp_path / "study"
+        recipe.study.main(
+            [
+                *("--sample", str(timit_sample), "--sizes", "500"),
+                *("--output_folder", str(folder), *map(str, options)),
+            ]
+        )
+        return folder
+
+    return run
+
+
+def test_docstrings(recipe):
+    """Their examples run."""
+    failures, attempted = doctest.testmod(recipe.study_report)
+    assert attempted >= 1 and not failures
+
+
+@pytest.mark.slow
+def test_whole(study, capsys):
+    """All models by both protocols, on as many networks as were asked for."""
+    folder = study("--splits", 2, "--networks", 20)
+    rows = read_csv(folder / "study.csv")
+    kinds = {(row["protocol"], row["model"], row["split"]) for row in rows}
+    assert len(kinds) == 2 * 4 * 2
+    assert len(rows) == 2 * len(kinds)
+    text = (folder / "study.md").read_text()
+    assert text.count("TIMIT sample, equal protocol: 5 words, 5 + 2 ex") == 1
+    assert (
+        "python study.py --sample" in text and text in capsys.readouterr().out
+    )
+    assert (folder / "sample_paper.png").read_bytes().startswith(b"\x89PNG")
+
+
+class TestEqual:
+    """The protocol of equal chances."""
+
+    OPTIONS = ("--protocols", "equal", "--splits", 1, "--networks", 10)
+
+    def test_chosen(self, study, recipe, monkeypatch):
+        """By the errors on the last of the speakers that are learnt later."""
+        asked = []
+        test = recipe.train.WordBrain.test
+
+        def record(brain, dataset):
+            losses, errors, predicted = test(brain, dataset)
+            rate = brain.optimizer.param_groups[0]["lr"]
+            asked.append((len(dataset), rate))
+            if len(dataset) == 5:
+                # The last rate and length are best.
+                errors = np.full(len(errors), 1 / len(asked))
+            return losses, errors, predicted
+
+        monkeypatch.setattr(recipe.train.WordBrain, "test", record)
+        folder = study(*self.OPTIONS, "--models", "cwrnn")
+        # One example of each of five words, then five, and two for the test.
+        rates = [0.001, 0.001, 0.01, 0.01]
+        assert asked == [(5, r) for r in rates] + [(25, 0.01), (10, 0.01)]
+        (place,) = folder.glob("*/*/*/*/results.csv")
+        rows = read_csv(place)
+        assert [(r["lr"], r["epochs"]) for r in rows] == [("0.01", "2")] * 2
+        chosen = read_csv(place.with_name("choosing.csv"))
+        assert [float(row["lr"]) for row in chosen] == rates
+        names = [f"{n}.json" for n in ("choosing_a", "choosing_b", "final_a")]
+        learnt, valid, final = (
+            set(recipe.train.read_manifest(place.with_name(n), ["word"]))
+            for n in names
+        )
+        assert learnt | valid == final and not learnt & valid
+
+    def test_resumes(self, study, recipe, monkeypatch):
+        """Without training anything again."""
+        options = (*self.OPTIONS, "--models", "clockwork_ligru", "lstm")
+        calls = []
+        run = recipe.study.run_equal
+
+        def interrupt(cell):
+            if len(calls) == 1:
+                calls.append(None)
+                raise KeyboardInterrupt
+            calls.append(cell.model)
+            run(cell)
+
+        monkeypatch.setattr(recipe.study, "run_equal", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            study(*options)
+        folder = study(*options)
+        assert calls == ["clockwork_ligru", None, "lstm"]
+        assert len(read_csv(folder / "study.csv")) == 4
+
+
+class TestReport:
+    """Tables from results that are known."""
+
+    @pytest.fixture
+    def write(self, recipe, tmp_path, capsys):
+        """Writes results of models by split, and returns the text."""
+
+        def write(errors, **options):
+            cells = []
+            for model, splits in errors.items():
+                for split, of_split in enumerate(splits):
+                    folder = tmp_path / f"{model}{split}"
+                    folder.mkdir()
+                    number = len(of_split)
+                    run = {"model": model, "size": 10000, "corpus": "TIMIT"}
+                    run |= {"words": 25, "num_train": 5, "num_test": 2}
+                    networks = {
+                        "seed": range(number),
+                        "epochs": [7] * number,
+                        "train_error": [0.125] * number,
+                        "test_error": of_split,
+                        "diverged": [int(error > 0.9) for error in of_split],
+                    }
+                    write_results(folder, run, networks)
+                    cells.append(
+                        SimpleNamespace(
+                            task="sample",
+                            protocol="paper",
+                            size=10000,
+                            model=model,
+                            split=split,
+                            folder=folder,
+                        )
+                    )
+            cells.append(SimpleNamespace(folder=tmp_path / "not yet"))
+            recipe.study_report.write_study(tmp_path, cells, ["study.py"])
+            return capsys.readouterr().out
+
+        return write
+
+    def test_tables(self, write):
+        """A win is told apart from chance, by the splits."""
+        text = write(
+            {
+                "lstm": [[0.30, 0.50], [0.36, 0.48], [0.44, 0.44]],
+                "cwrnn": [[0.10, 0.30], [0.21, 0.21], [0.12, 0.32]],
+                "srn": [[0.40, 0.99], [0.40, 0.45], [0.50, 0.40]],
+            }
+        )
+        # Means of the splits 40, 42, 44 and 20, 21, 22, and 40, 42.5, 45.
+        row = "| cwrnn 10000 |      3 |        6 |        0 | 21.0 |"
+        assert row in text
+        assert "| 12.5 |" not in text and "16 [14, 20] |" in text
+        lines = {
+            line.split("|")[1].strip(): line
+            for line in text.splitlines()
+            if line.startswith("|")
+        }
+        # By Student's t: 4.303 sd / sqrt(3).
+        line = lines["cwrnn - lstm, 10000"]
+        assert "| -21.0 |     2.5 | cwrnn wins, lstm loses |" in line
+        assert "not told apart" in lines["lstm - srn, 10000"]
+        assert " 1 | " in lines["srn 10000"]
+
+    def test_one_split(self, write):
+        """It says nothing of others."""
+        text = write({"lstm": [[0.3, 0.5]], "cwrnn": [[0.1, 0.3]]})
+        (line,) = [line for line in text.splitlines() if "cwrnn - lstm" in line]
+        assert "-20.0 |       - | not told apart |" in line
+
+    def test_all_diverged(self, write):
+        """Networks without any error have no part in differences."""
+        text = write({"lstm": [[0.99], [0.99]], "cwrnn": [[0.1], [0.3]]})
+        assert "cwrnn - lstm" not in text
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ([], "^expected a corpus: --sample, --synthetic or --digits"),
+        (["--splits", "0"], "^--splits 0: expected at least 1"),
+        (["--jobs", "-1"], "^--jobs -1: expected at least 1"),
+    ],
+)
+def test_refused(recipe, options, message, tmp_path):
+    """In one sentence, before anything is written."""
+    options += ["--output_folder", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=message):
+        recipe.study.main(options)
+    assert not list(tmp_path.iterdir())
