@@ -9,6 +9,8 @@ transducer : RNN and LiGRU, the layers for a transducer's prediction network
 streaming : networks and features for StreamingASR, chunk by chunk
 decoder : AttentionalRNNDecoder, SpeechBrain's with clockwork units, and its
     ClockworkCell
+swap : swap_rnns, which puts them in the place of a model's RNNs
+registry : register, by which SpeechBrain finds them by their names
 ensemble : Ensemble, many independent copies of a module, trained at once
 reference : the equations of both as loops, to compare with
 
@@ -17,6 +19,7 @@ How the layer computes, from the bottom to the top:
 errors : InputError, of whoever gave something else than was expected
 transforms : which transforms of PyTorch are active
 checks : what an argument must be
+tables : tables in Markdown
 lengths : padded batches, how long each sequence is and where it ends
 cells : what a unit does when it ticks; Cell
 clock : periods, group sizes and ticks; Groups
@@ -55,6 +58,8 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+from importlib import import_module
+
 from speechbrain_cwrnn.ensemble import Ensemble
 from speechbrain_cwrnn.functional import clockwork_ligru, clockwork_rnn
 from speechbrain_cwrnn.ligru import ClockworkLiGRU
@@ -68,4 +73,22 @@ __all__ = [
     "Ensemble",
     "clockwork_ligru",
     "clockwork_rnn",
+    "register",
+    "swap_rnns",
+    "unregister",
 ]
+
+# What needs SpeechBrain, which the layers do not.
+_MODULES = {
+    "register": "registry",
+    "swap_rnns": "swap",
+    "unregister": "registry",
+}
+
+
+def __getattr__(name):
+    """Imports what needs SpeechBrain when it is asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)

@@ -12,6 +12,7 @@ from torch import nn
 
 from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.checks import check_bool
+from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_ligru
 from speechbrain_cwrnn.lengths import last_step, reverse
@@ -174,29 +175,24 @@ class ClockworkLiGRU(ClockworkRNN):
         >>> torch.allclose(net(x)[0], ligru(x)[0], atol=1e-6)
         True
         """
-        normalization = ligru.normalization
-        if normalization not in ("batchnorm", "layernorm"):
-            # Whatever else is given, SpeechBrain takes for this.
-            normalization = "layernorm"
-        net = cls(
-            ligru.hidden_size,
-            None,
-            ligru.nonlinearity,
-            normalization,
-            ligru.num_layers,
-            ligru.bias,
-            ligru.dropout,
-            bidirectional=ligru.bidirectional,
-            input_size=int(ligru.fea_dim),
-            periods=[1],
-            backend=backend,
-        )
+        net = cls(**arguments_of(ligru), periods=[1], backend=backend)
         net.reshape = ligru.reshape
         weight = ligru.rnn[0].w.weight
         net.to(weight.device, weight.dtype).train(ligru.training)
-        for own, theirs in net._pair_tensors(ligru):
-            own.copy_(theirs)
+        net.take_over(ligru)
         return net
+
+    def take_over(self, ligru):
+        """Take over the weights of one of SpeechBrain's, as far as there is
+        room for them: what faster units would send to slower ones is left out.
+
+        Arguments
+        ---------
+        ligru : speechbrain.nnet.RNN.LiGRU
+            A network of the same sizes.
+        """
+        for own, theirs in self._pair_tensors(ligru):
+            own.copy_(theirs)
 
     def to_speechbrain(self):
         """The same network as SpeechBrain's; the way back.
@@ -232,15 +228,26 @@ class ClockworkLiGRU(ClockworkRNN):
         return ligru
 
     def _pair_tensors(self, ligru):
-        """Each tensor that is kept, and its counterpart in SpeechBrain's."""
+        """Each part of a tensor that is kept, and its counterpart in
+        SpeechBrain's, where all candidates come before all gates."""
+        groups = Groups(self.periods, self.group_sizes, 0, self._cell)
+        has_norm = arguments_of(ligru)["normalization"] == self.normalization
         for layer, theirs in enumerate(ligru.rnn):
-            weight_ih, (weight_hh,), _ = self._get_parameters(f"l{layer}")
-            yield weight_ih.detach(), theirs.w.weight.detach()
-            yield weight_hh.detach(), theirs.u.weight.detach()
-            (norm,) = self.get_submodule(f"norm_l{layer}")
-            theirs = theirs.norm.state_dict()
-            for name, tensor in norm.state_dict().items():
-                yield tensor, theirs[name]
+            weight_ih, weight_hh, _ = self._get_parameters(f"l{layer}")
+            for i, (units, rows) in enumerate(zip(groups.units, groups.rows)):
+                pairs = [
+                    (weight_ih[rows], theirs.w.weight),
+                    (weight_hh[i], theirs.u.weight[:, units.start :]),
+                ]
+                if has_norm:
+                    norm = self.get_submodule(f"norm_l{layer}.{i}").state_dict()
+                    other = theirs.norm.state_dict()
+                    pairs += [(norm[name], other[name]) for name in norm]
+                for own, their in pairs:
+                    if own.dim():
+                        own = own.unflatten(0, (2, -1))
+                        their = their.unflatten(0, (2, -1))[:, units]
+                    yield own.detach(), their.detach()
 
     @property
     def _cell(self):
@@ -285,6 +292,24 @@ class ClockworkLiGRU(ClockworkRNN):
             output, other = output.chunk(2)
             output = torch.cat([output, reverse(other, steps)], dim=-1)
         return output, hn.chunk(self._num_directions)
+
+
+def arguments_of(ligru):
+    """Those of a `ClockworkLiGRU` of the same sizes as one of SpeechBrain's."""
+    normalization = ligru.normalization
+    if normalization not in ("batchnorm", "layernorm"):
+        # Whatever else is given, SpeechBrain takes for this.
+        normalization = "layernorm"
+    return {
+        "hidden_size": ligru.hidden_size,
+        "input_size": int(ligru.fea_dim),
+        "nonlinearity": ligru.nonlinearity,
+        "normalization": normalization,
+        "num_layers": ligru.num_layers,
+        "bias": ligru.bias,
+        "dropout": ligru.dropout,
+        "bidirectional": ligru.bidirectional,
+    }
 
 
 def _default_groups(hidden_size):

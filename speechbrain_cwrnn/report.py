@@ -16,6 +16,7 @@ import numpy as np
 
 from speechbrain_cwrnn import __version__
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.tables import format_table
 
 RESULTS = "results.csv"
 # Its first columns; what was measured follows.
@@ -227,29 +228,8 @@ def summarize(errors, decimals=4):
 
 
 def print_table(columns, rows):
-    """Print rows of text as a table in Markdown, which reads well as it is.
-
-    Arguments
-    ---------
-    columns : list of str
-        Their names.
-    rows : list of list of str
-        The cells.
-
-    Example
-    -------
-    >>> print_table(["run", "error"], [["a", "7"], ["longer", "12"]])
-    | run    | error |
-    | ------ | ----- |
-    | a      |     7 |
-    | longer |    12 |
-    """
-    widths = [max(map(len, column)) for column in zip(columns, *rows)]
-    lines = [columns, ["-" * width for width in widths], *rows]
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
-        print(f"| {' | '.join(cells)} |")
+    """Print what `tables.format_table` makes of the same arguments."""
+    print(format_table(columns, rows))
 
 
 def print_results(title, folders, columns, measured):

@@ -273,6 +273,38 @@ class ClockworkRNN(nn.Module):
                 with torch.no_grad():
                     nn.init.orthogonal_(parameter[:, :k])
 
+    @torch.no_grad()
+    def take_over(self, rnn):
+        """Take over the weights of a dense network, as far as there is room for
+        them: what faster units would send to slower ones is left out.
+
+        Arguments
+        ---------
+        rnn : torch.nn.RNN
+            A network of the same sizes.
+
+        Example
+        -------
+        >>> rnn = nn.RNN(3, 4, batch_first=True)
+        >>> net = ClockworkRNN(4, input_size=3, periods=[1])
+        >>> net.take_over(rnn)
+        >>> x = torch.rand(2, 9, 3)
+        >>> torch.allclose(net(x)[0], rnn(x)[0], atol=1e-6)
+        True
+        """
+        units = Groups(self.periods, self.group_sizes).units
+        for layer in range(self.num_layers):
+            for suffix in self._suffixes(layer):
+                weight_ih, weight_hh, bias = self._get_parameters(suffix)
+                weight_ih.copy_(getattr(rnn, f"weight_ih_{suffix}"))
+                dense = getattr(rnn, f"weight_hh_{suffix}")
+                for row, own in zip(weight_hh, units):
+                    row.copy_(dense[own, own.start :])
+                if bias is not None:
+                    # PyTorch's has two, for the sake of another library.
+                    two = (f"bias_{name}_{suffix}" for name in ("ih", "hh"))
+                    bias.copy_(sum(getattr(rnn, name) for name in two))
+
     def get_extra_state(self):
         """What a state dict has besides parameters: the period, the units and
         the nonlinearity, by its number, of each group [G, 3].
@@ -350,6 +382,12 @@ class ClockworkRNN(nn.Module):
             h.append(hn)
             outputs.append(reverse(output, steps) if is_reverse else output)
         return torch.cat(outputs, dim=-1) if self.bidirectional else output, h
+
+    @property
+    def rnn(self):
+        """The layer itself. SpeechBrain's have PyTorch's by this name, and its
+        dual-path model asks that for its size."""
+        return self
 
     @property
     def _cell(self):
