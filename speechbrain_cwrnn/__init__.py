@@ -11,6 +11,7 @@ decoder : AttentionalRNNDecoder, SpeechBrain's with clockwork units, and its
     ClockworkCell
 swap : swap_rnns, which puts them in the place of a model's RNNs
 registry : register, by which SpeechBrain finds them by their names
+transfer : transfer_rest, which loads what fits of a file of weights
 ensemble : Ensemble, many independent copies of a module, trained at once
 reference : the equations of both as loops, to compare with
 
@@ -20,6 +21,7 @@ errors : InputError, of whoever gave something else than was expected
 transforms : which transforms of PyTorch are active
 checks : what an argument must be
 tables : tables in Markdown
+state_dicts : what of a state dict fits a module
 lengths : padded batches, how long each sequence is and where it ends
 cells : what a unit does when it ticks; Cell
 clock : periods, group sizes and ticks; Groups
@@ -75,6 +77,7 @@ __all__ = [
     "clockwork_rnn",
     "register",
     "swap_rnns",
+    "transfer_rest",
     "unregister",
 ]
 
@@ -82,6 +85,7 @@ __all__ = [
 _MODULES = {
     "register": "registry",
     "swap_rnns": "swap",
+    "transfer_rest": "transfer",
     "unregister": "registry",
 }
 

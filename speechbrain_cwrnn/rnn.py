@@ -36,6 +36,7 @@ from speechbrain_cwrnn.lengths import (
     reverse,
     zero_padding,
 )
+from speechbrain_cwrnn.state_dicts import format_misfits, list_misfits
 
 
 class ClockworkRNN(nn.Module):
@@ -334,19 +335,29 @@ class ClockworkRNN(nn.Module):
             )
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
+        # Before a parameter is overwritten, unlike what PyTorch does.
         key = f"{prefix}_extra_state"
+        if key in state_dict:
+            self.set_extra_state(state_dict[key])
+        own = {prefix + name: t for name, t in self.state_dict().items()}
+        found = {n: t for n, t in state_dict.items() if n.startswith(prefix)}
+        misfits = list_misfits(own, found)
+        # PyTorch knows whether more than that is an error.
+        if any(name in own for name in misfits):
+            name = f"the {type(self).__name__} {prefix[:-1]}".strip()
+            raise InputError(
+                f"a state dict that does not fit {name}: expected all its "
+                f"weights, which would stay random (to load the rest: "
+                f"speechbrain_cwrnn.transfer_rest).\n"
+                f"{format_misfits(misfits, own, found)}"
+            )
         if key not in state_dict:
-            # It is empty where the model that was saved has no such layer;
-            # PyTorch says then what is missing.
-            if state_dict:
-                warnings.warn(
-                    f"A state dict that does not say its periods, as those of "
-                    f"version 0.1: taken to be {self.periods}, as the layer's.",
-                    stacklevel=2,
-                )
+            warnings.warn(
+                f"A state dict that does not say its periods, as those of "
+                f"version 0.1: taken to be {self.periods}, as the layer's.",
+                stacklevel=2,
+            )
             state_dict[key] = self.get_extra_state()
-        # PyTorch would look at it after the parameters were overwritten.
-        self.set_extra_state(state_dict[key])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self):

@@ -636,12 +636,37 @@ class TestStateDict:
         with pytest.raises(InputError, match=f"a state dict of {message}"):
             net.load_state_dict(saved)
 
-    def test_of_other_layers(self, recwarn):
-        """What it lacks is PyTorch's to say."""
+    @pytest.mark.parametrize("strict", [True, False])
+    @pytest.mark.parametrize(
+        "other, row",
+        [
+            (torch.nn.Linear(8, 8), r"rnn.weight_ih_l0 +\| +\(8, 3\) \| +none"),
+            (torch.nn.LSTM(3, 8), r"weight_ih_l0 .* \(8, 3\) \| \(32, 3\)"),
+            (make(input_size=4), r"weight_ih_l0 .* \(8, 3\) \| \(8, 4\)"),
+            (make(bias=False), r"bias_l0 .* \(8,\) \|  none"),
+            (None, r"weight_hh_l0_g3 .* \(2, 2\) \|  none"),
+        ],
+    )
+    def test_that_does_not_fit(self, other, row, strict, recwarn):
+        """One error with one table, and the layer is as it was."""
         model = torch.nn.ModuleDict({"rnn": make()})
-        with pytest.raises(RuntimeError, match="Missing key.*rnn.weight_ih_l0"):
-            model.load_state_dict({"linear.weight": torch.ones(1)})
+        before = [p.clone() for p in model.parameters()]
+        others = {} if other is None else {"rnn": other}
+        state = torch.nn.ModuleDict(others).state_dict()
+        message = f"fit the ClockworkRNN rnn: expected all its .*\n.*{row}"
+        with pytest.raises(InputError, match=f"(?s){message}"):
+            model.load_state_dict(state, strict=strict)
+        for actual, expected in zip(model.parameters(), before):
+            assert torch.equal(actual, expected)
         assert not recwarn
+
+    def test_with_more(self):
+        """What else is there is PyTorch's to judge."""
+        net = make()
+        state = {**net.state_dict(), "more": torch.ones(1)}
+        assert net.load_state_dict(state, False).unexpected_keys == ["more"]
+        with pytest.raises(RuntimeError, match='Unexpected key.* "more"'):
+            net.load_state_dict(state)
 
     @pytest.mark.parametrize("prefix", ["", "0."])
     def test_of_version_0_1(self, prefix):
@@ -654,15 +679,6 @@ class TestStateDict:
         with pytest.warns(UserWarning, match=r"taken to be \(1, 2, 4, 8\)"):
             model.load_state_dict(parameters)
         assert torch.equal(net.weight_ih_l0, saved.weight_ih_l0)
-
-    def test_missing(self, recwarn):
-        """What is loaded in part may leave the layer out."""
-        linear = torch.nn.Linear(8, 2)
-        state = torch.nn.Sequential(torch.nn.Identity(), linear).state_dict()
-        model = torch.nn.Sequential(make(), torch.nn.Linear(8, 2))
-        keys = model.load_state_dict(state, strict=False)
-        assert len(keys.missing_keys) == len(list(model[0].parameters()))
-        assert not keys.unexpected_keys and not recwarn
 
     def test_by_file(self, tmp_path):
         """A file of weights alone holds it."""

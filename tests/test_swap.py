@@ -518,10 +518,10 @@ def test_document():
     snippets = [
         (language, snippet)
         for language, snippet in re.findall(r"```(\w+)\n(.*?)```", text, re.S)
-        if re.search("swap_rnns|register", snippet)
+        if re.search("swap_rnns|register|transfer_rest", snippet)
     ]
     languages = [language for language, _ in snippets]
-    assert languages == ["yaml", "python", "yaml"]
+    assert languages == ["yaml", "python", "yaml", "yaml"]
     for language, snippet in snippets:
         if language == "python":
             model = Holder(nn.LSTM(3, 8))
