@@ -53,6 +53,8 @@ setup(
     extras_require={
         # The library of espeak-ng, for synthetic speech.
         "synth": ["espeakng-loader"],
+        # What torch.onnx.export writes with, and what runs it.
+        "onnx": ["onnxscript", "onnxruntime"],
         "test": [
             "pytest",
             "pytest-xdist",
@@ -63,6 +65,8 @@ setup(
             "yamllint",
             "nbclient",
             "ipykernel",
+            "onnxscript",
+            "onnxruntime",
         ],
     },
 )

@@ -7,6 +7,7 @@ ligru : ClockworkLiGRU, gated, with that of `speechbrain.nnet.RNN.LiGRU`
 functional : clockwork_rnn and clockwork_ligru, one layer and direction of each
 transducer : RNN and LiGRU, the layers for a transducer's prediction network
 streaming : networks and features for StreamingASR, chunk by chunk
+onnx : export of layers and streaming networks
 decoder : AttentionalRNNDecoder, SpeechBrain's with clockwork units, and its
     ClockworkCell
 swap : swap_rnns, which puts them in the place of a model's RNNs

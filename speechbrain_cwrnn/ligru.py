@@ -289,9 +289,9 @@ class ClockworkLiGRU(ClockworkRNN):
         if steps is not None:
             hn = last_step(output, all_steps).squeeze(1)
         if self.bidirectional:
-            output, other = output.chunk(2)
+            output, other = output.unflatten(0, (2, -1))
             output = torch.cat([output, reverse(other, steps)], dim=-1)
-        return output, hn.chunk(self._num_directions)
+        return output, hn.unflatten(0, (self._num_directions, -1))
 
 
 def arguments_of(ligru):

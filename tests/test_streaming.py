@@ -173,7 +173,7 @@ class TestEncoder:
     def test_documented(self):
         """What docs/swap.md shows is made, and runs."""
         text = (Path(__file__).parent.parent / "docs" / "swap.md").read_text()
-        _, _, text = text.partition("## Streaming")
+        text = text.partition("\n## Streaming\n")[2].partition("\n## ")[0]
         (yaml,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
         (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         enc = load_hyperpyyaml(yaml)["enc"]
