@@ -28,6 +28,9 @@ from speechbrain_cwrnn.op import run, simplify
 from speechbrain_cwrnn.plain import unroll
 from speechbrain_cwrnn.transforms import is_transformed
 
+# Up to so many steps, plain PyTorch takes less time than an operation does.
+SHORT = 4
+
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -92,7 +95,7 @@ def clockwork_rnn(
     layer = Layer(x, weight_ih, weight_hh, bias, h0)
     layer, groups = _prepare(layer, periods, clock, Cell(nonlinearity))
     check_backend(backend)
-    if x.shape[1] == 1:
+    if _is_short(x.shape[1], groups.clock):
         z = F.linear(x, weight_ih, bias)
         output = unroll(z, weight_hh, layer.h0, groups)
     else:
@@ -198,7 +201,7 @@ def clockwork_ligru(
     check_backend(backend)
     B, T, _ = x.shape
     h0, clock = layer.h0, groups.clock
-    if T == 1 or is_transformed():
+    if _is_short(T, clock) or is_transformed():
         z = F.linear(x, weight_ih, bias)
         if norms is not None:
             parts = z.split([2 * k for k in groups.group_sizes], dim=-1)
@@ -212,9 +215,6 @@ def clockwork_ligru(
         x, weight_ih, weight, bias = _autocast(
             x, weight_ih, dense_weight(weight_hh), bias
         )
-        if isinstance(clock, torch.Tensor) and has_known_values(clock):
-            clock = simplify(clock)
-            groups = replace(groups, clock=clock)
         options = group_options(groups)
         values = project_op(x, weight_ih, bias, *options)
         parts = split_inputs(values.unsqueeze(0), B, T, groups).parts
@@ -226,8 +226,9 @@ def clockwork_ligru(
             ]
         h0, mask = (t if t is None else t.to(x.dtype) for t in (h0, mask))
         output, _ = recur_op(parts, weight, h0, mask, *options, T, backend)
-        # The operation needs its own for the gradient.
-        output = output.clone()
+        if torch.is_grad_enabled():
+            # The operation needs its own for the gradient.
+            output = output.clone()
     return output, output[:, -1].clone()
 
 
@@ -272,7 +273,18 @@ def _prepare(layer, periods, clock, cell):
         clock = clock.to(x.device)
     groups = Groups(periods, group_sizes, clock, cell)
     _check_shapes(layer, groups)
+    if isinstance(clock, torch.Tensor) and has_known_values(clock):
+        groups = replace(groups, clock=simplify(clock))
     return layer, groups
+
+
+def _is_short(T, clock):
+    """Whether calls cost more than what they compute: at a single step, and at
+    a few where groups that do not tick need not be computed."""
+    if T == 1 or torch.compiler.is_compiling():
+        return T == 1
+    known = isinstance(clock, int) and not torch.is_grad_enabled()
+    return known and T <= SHORT
 
 
 def _check_kinds(layer):

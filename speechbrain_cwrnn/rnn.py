@@ -138,7 +138,7 @@ class ClockworkRNN(nn.Module):
         self.nonlinearity = nonlinearity
         self.backend = backend
 
-        size = self.input_size
+        size, self._row_names = self.input_size, {}
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
                 self._add_parameters(suffix, size)
@@ -416,7 +416,13 @@ class ClockworkRNN(nn.Module):
         H, C = self.hidden_size, self._cell.columns
         shapes = {f"weight_ih_{suffix}": (C * H, input_size)}
         senders = H
-        for name, k in zip(self._row_names(suffix), self.group_sizes):
+        # weight_hh_l0_g0, ..., or weight_hh_l0_g0_reverse, ...
+        layer, *reverse = suffix.split("_")
+        self._row_names[suffix] = [
+            "_".join(["weight_hh", layer, f"g{i}", *reverse])
+            for i in range(len(self.group_sizes))
+        ]
+        for name, k in zip(self._row_names[suffix], self.group_sizes):
             shapes[name] = (C * k, senders)
             senders -= k
         for name, shape in shapes.items():
@@ -426,20 +432,12 @@ class ClockworkRNN(nn.Module):
 
     def _get_parameters(self, suffix):
         """weight_ih, weight_hh and bias of a layer and direction."""
-        weight_hh = [getattr(self, name) for name in self._row_names(suffix)]
+        weight_hh = [getattr(self, name) for name in self._row_names[suffix]]
         return (
             getattr(self, f"weight_ih_{suffix}"),
             weight_hh,
             getattr(self, f"bias_{suffix}"),
         )
-
-    def _row_names(self, suffix):
-        """weight_hh_l0_g0, ..., or weight_hh_l0_g0_reverse, ..."""
-        layer, *reverse = suffix.split("_")
-        return [
-            "_".join(["weight_hh", layer, f"g{i}", *reverse])
-            for i in range(len(self.group_sizes))
-        ]
 
     def _check_input(self, x):
         if self.reshape and isinstance(x, torch.Tensor) and x.dim() == 4:
@@ -473,7 +471,8 @@ class ClockworkRNN(nn.Module):
                 f"directions, batch, 1], {(*expected[:2], 1)}."
             )
         whole = clock.long()
-        if has_known_values(clock) and (whole != clock).any():
+        floats = clock.is_floating_point() and has_known_values(clock)
+        if floats and (whole != clock).any():
             raise InputError(
                 f"hx: clock={clock.flatten().tolist()}: expected whole numbers "
                 f"of steps."
