@@ -18,7 +18,8 @@ reference : the equations of both as loops, to compare with
 
 How the layer computes, from the bottom to the top:
 
-errors : InputError, of whoever gave something else than was expected
+errors : InputError, of whoever gave something else than was expected, or named
+    what does not work
 transforms : which transforms of PyTorch are active
 checks : what an argument must be
 tables : tables in Markdown

@@ -135,6 +135,11 @@ class Recording(soundfile.SoundFile):
                 f"{self.called}: expected {told} samples, as its header says, "
                 f"found {self.frames}."
             )
+        if has_more(self.name):
+            raise InputError(
+                f"{self.called}: expected {told} samples, as its header says, "
+                f"found more behind them."
+            )
         return self.frames
 
     def samples(self, start, stop):
@@ -177,6 +182,33 @@ def told_by_header(path):
         return None
     # What a program writes to a pipe is of 1 GiB or more, by its header.
     return frames if size < 2**30 else None
+
+
+# How the number of bytes of a chunk is written.
+ORDERS = {b"RIFF": "little", b"FORM": "big"}
+
+
+def has_more(path):
+    """Whether bytes follow the samples of WAV or AIFF that are no chunks, hence
+    samples of which the header does not tell.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> soundfile.write(path, [0.0, 0.5, 0.25], 8000)
+    >>> before = has_more(path)
+    >>> _ = path.write_bytes(path.read_bytes() + bytes(99))
+    >>> before, has_more(path)
+    (False, True)
+    """
+    with open(path, "rb") as file:
+        order = ORDERS.get(file.read(12)[:4])
+        while order and len(head := file.read(8)) == 8:
+            if not re.fullmatch(rb"[ -~]{4}", head[:4]):
+                return True
+            size = int.from_bytes(head[4:], order)
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def read_audio(name, path, start, stop):

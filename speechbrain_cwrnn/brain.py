@@ -5,6 +5,7 @@ Authors
 """
 
 import logging
+import os
 from contextlib import contextmanager
 
 import speechbrain as sb
@@ -67,15 +68,63 @@ def refuse_run_options(run_opts, hparams):
     hparams : dict
         What the YAML file has, among others run options, or None.
 
+    Returns
+    -------
+    torch.device
+        That of the run.
+
     Example
     -------
     >>> refuse_run_options({"jit": True}, {})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     speechbrain_cwrnn.errors.InputError: jit=True: expected False (...
     """
-    check_run_options(run_opts, hparams, REFUSED)
+    device = check_run_options(run_opts, hparams, REFUSED)
     if given_options(run_opts, hparams).get("precision") == "fp16":
         raise InputError(f"precision=fp16: expected fp32 or bf16 ({FP16}).")
+    return device
+
+
+def check_memory(key, number, networks, device):
+    """Raise an error where so many networks do not fit in the memory.
+
+    Arguments
+    ---------
+    key : str
+        The option that has their number.
+    number : int
+        The number.
+    networks : Ensemble
+        A few of them.
+    device : torch.device
+        Where they are to be.
+
+    Example
+    -------
+    >>> from functools import partial
+    >>> from speechbrain_cwrnn import Ensemble
+    >>> few = Ensemble(partial(torch.nn.Linear, 1000, 1000), 2)
+    >>> check_memory("num_seeds", 65536, few, torch.device("cpu"))
+    ... # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: num_seeds=65536: expected as many ...
+    """
+    each = sum(p[0].nbytes for p in networks.parameters())
+    # Each has a gradient, too, and what the optimizer remembers of it.
+    needed = 3 * number * each
+    if device.type == "cuda":
+        _, memory = torch.cuda.mem_get_info(device)
+    elif hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        # Windows, which lets it grow.
+        return
+    if needed > memory:
+        raise InputError(
+            f"{key}={number}: expected as many networks as fit in "
+            f"{memory / 1e9:.1f} GB of memory, and {needed / 1e9:.1f} GB are "
+            f"needed."
+        )
 
 
 @contextmanager

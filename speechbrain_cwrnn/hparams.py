@@ -6,6 +6,7 @@ Authors
 
 import hashlib
 import json
+import traceback
 from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
@@ -16,10 +17,10 @@ import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.report import RESULTS, whole_file
 from speechbrain_cwrnn.run_options import given_options
-from speechbrain_cwrnn.schema import check_options, read_calls
+from speechbrain_cwrnn.schema import check_options, find_calls, read_calls
 
 # What the options of a run are kept in.
 OPTIONS = "hyperparams.yaml"
@@ -94,6 +95,12 @@ def load_hparams(hparams_file, overrides, options):
             )
         if isinstance(value, dict):
             _check_same_kind(key, value, tree[key])
+    for text in (*_texts(tree), *_texts(given)):
+        if "  " in text:
+            raise InputError(
+                f"{text!r}: expected no two spaces in a row, which HyperPyYAML "
+                f"takes for one where it folds long lines."
+            )
     with open(hparams_file, encoding="utf-8") as file:
         try:
             resolved = resolve_references(file, overrides).getvalue()
@@ -105,8 +112,38 @@ def load_hparams(hparams_file, overrides, options):
     with _yaml(hparams_file, resolved):
         values = read_calls(resolved)
     check_options(options, values)
-    with open(hparams_file, encoding="utf-8") as file:
+    with (
+        open(hparams_file, encoding="utf-8") as file,
+        tried(lambda error: _failing(error, values)),
+    ):
         return load_hyperpyyaml(file, overrides)
+
+
+def _failing(error, values):
+    """Which of the values cannot be made, and its key.
+
+    Upstream, HyperPyYAML would have to say it.
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    made = [frame.f_locals.get("callable_string") for frame, _ in frames]
+    *_, name = filter(None, made)
+    return next(
+        f"{key}={call}"
+        for key, value in values.items()
+        for call in find_calls(value)
+        if call.name == name
+    )
+
+
+def _texts(tree):
+    """All text among the values of what ruamel.yaml has read."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _texts(item)
+    elif isinstance(text := getattr(tree, "value", tree), str):
+        yield text
 
 
 def _check_same_kind(key, value, before):
@@ -246,10 +283,11 @@ def resumes(hparams_file, overrides, hparams, may_differ):
     return True
 
 
-# Run options that change nothing of what is learnt, but for how long.
+# Run options that change nothing of what is learnt, but for how long; nor of
+# what is kept.
 MAY_DIFFER = """
-    test_only debug debug_batches debug_epochs debug_persistently device
-    distributed_backend distributed_launch find_unused_parameters noprogressbar
+    test_only debug debug_batches debug_epochs device distributed_backend
+    distributed_launch find_unused_parameters noprogressbar
     ckpt_interval_minutes ckpt_interval_steps optimizer_step_limit
     tqdm_colored_bar tqdm_barcolor profile_training profile_warmup
     profile_steps log_config param_file overridden_args

@@ -7,7 +7,7 @@ Authors
 from torch import nn
 
 from speechbrain_cwrnn.checks import check_integer, check_sequences
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.lengths import count_steps, last_step, zero_padding
 from speechbrain_cwrnn.ligru import ClockworkLiGRU
 
@@ -46,7 +46,8 @@ class LastState(nn.Module):
                 f"makes a layer when it is called."
             )
         self.input_size = check_integer("input_size", input_size, least=0)
-        self.rnn = rnn_class(input_size=input_size)
+        with tried("rnn_class"):
+            self.rnn = rnn_class(input_size=input_size)
         if not isinstance(self.rnn, nn.Module):
             raise InputError(
                 f"rnn_class makes a {type(self.rnn).__name__}: expected a "

@@ -52,7 +52,7 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
     """
     try:
         entries = json.loads(
-            Path(path).read_text(encoding="utf-8"),
+            Path(path).read_text(encoding="utf-8-sig"),
             object_pairs_hook=distinct,
         )
         # JSON can hold half a letter, and no file can.

@@ -14,7 +14,7 @@ from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.report import whole_file
 
 
-def check_inference(path, hparams):
+def check_inference(path, hparams, names):
     """Raise an error for what is no file for inference with these options.
 
     Arguments
@@ -23,18 +23,25 @@ def check_inference(path, hparams):
         YAML file for inference.
     hparams : dict
         What was loaded for the training.
+    names : set of str
+        Those of the files that it writes.
 
     Example
     -------
     >>> path = getfixture("tmp_path") / "inference.yaml"
-    >>> _ = path.write_text("pretrainer: 1\\nlr: !PLACEHOLDER")
-    >>> check_inference(path, {"seed": 1})  # doctest: +ELLIPSIS
+    >>> _ = path.write_text("pretrainer: {loadables: {}}\\nlr: !PLACEHOLDER")
+    >>> check_inference(path, {"seed": 1}, set())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     speechbrain_cwrnn.errors.InputError: .../inference.yaml: expected no lr ...
     """
     tree = read_mapping(path)
-    if "pretrainer" not in tree:
-        raise InputError(f"{path}: expected the key pretrainer.")
+    pretrainer = tree.get("pretrainer")
+    loadables = isinstance(pretrainer, dict) and pretrainer.get("loadables")
+    if not isinstance(loadables, dict) or set(loadables) != names:
+        raise InputError(
+            f"{path}: expected a pretrainer with the loadables "
+            f"{', '.join(sorted(names))}, which are what a run writes."
+        )
     for key, value in tree.items():
         if _is_placeholder(value) and key not in hparams:
             raise InputError(

@@ -8,6 +8,7 @@ import errno
 import io
 import logging
 import re
+import signal
 import sys
 from collections import Counter
 from contextlib import contextmanager, redirect_stderr
@@ -41,6 +42,9 @@ def run_program(main):
     """
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        # A train.py has left it to the system while modules were loaded.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*parse_arguments(sys.argv[1:]))
     except (InputError, StoppedError) as error:

@@ -19,8 +19,16 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.tables import format_table
 
 RESULTS = "results.csv"
-# Its first columns; what was measured follows.
-COLUMNS = ["model", "size", "seed", "corpus", "version"]
+# Its first columns, and what makes a value of their text; what was measured
+# follows.
+COLUMNS = {
+    "model": str,
+    "size": int,
+    "seed": int,
+    "corpus": str,
+    "version": str,
+}
+KINDS = {str: "text", int: "an integer", float: "a number"}
 STATISTICS = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
 
 
@@ -53,6 +61,10 @@ def whole_file(path):
     try:
         yield str(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        # One of a full disk does not name the file.
+        error.filename = error.filename or str(path)
+        raise
     except RuntimeError:
         check_room(path.parent)
         raise
@@ -115,7 +127,7 @@ def write_results(folder, run, networks):
     >>> folder = getfixture("tmp_path")
     >>> run = {"model": "cwrnn", "size": 1000, "corpus": "TIMIT"}
     >>> write_results(folder, run, {"seed": [7, 8], "error": [0.5, 0.25]})
-    >>> [row["error"] for row in read_results(folder)]
+    >>> [row["error"] for row in read_results(folder, {"error": float})]
     ['0.5', '0.25']
     """
     number = len(networks["seed"])
@@ -127,13 +139,16 @@ def write_results(folder, run, networks):
     write_csv(Path(folder) / RESULTS, columns, rows)
 
 
-def read_results(folder):
+def read_results(folder, measured):
     """The rows of the results.csv in a folder.
 
     Arguments
     ---------
     folder : str or pathlib.Path
         The output folder of a run.
+    measured : dict
+        The columns of what the recipe measures; for each, a type that its text
+        must be one of.
 
     Returns
     -------
@@ -153,18 +168,32 @@ def read_results(folder):
         raise InputError(
             f"{path}: expected CSV, in UTF-8 ({error})."
         ) from error
-    if not rows or not rows[0].keys() >= set(COLUMNS):
-        raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}.")
-    for row in rows:
-        if None in row.values() or not row["size"].isdecimal():
-            raise InputError(
-                f"{path}, size={row['size']}: expected an integer, and as many "
-                f"cells as columns in each row."
-            )
+    kinds = {**COLUMNS, **measured}
+    if not rows or not rows[0].keys() >= kinds.keys():
+        raise InputError(
+            f"{path}: expected results of this recipe, with the columns "
+            f"{', '.join(kinds)}."
+        )
+    for number, row in enumerate(rows, start=1):
+        for name, kind in kinds.items():
+            if not _is_one(kind, row[name]):
+                raise InputError(
+                    f"{path}, row {number}, {name}={row[name]}: expected "
+                    f"{KINDS[kind]}."
+                )
     return rows
 
 
-def read_runs(folders):
+def _is_one(kind, text):
+    """Whether a cell is there, and what it should be."""
+    try:
+        kind(text)
+    except (TypeError, ValueError):
+        return False
+    return text is not None
+
+
+def read_runs(folders, measured):
     """The results of several runs, by size and model.
 
     Those that have none, since they are not complete, are named on stderr.
@@ -173,6 +202,8 @@ def read_runs(folders):
     ---------
     folders : list of str or pathlib.Path
         Their output folders.
+    measured : dict
+        As that of `read_results`.
 
     Returns
     -------
@@ -183,7 +214,7 @@ def read_runs(folders):
     for folder in folders:
         if folder not in complete:
             print(f"{folder}: no {RESULTS}, left out.", file=sys.stderr)
-    runs = [(str(f), read_results(f)) for f in complete or folders]
+    runs = [(str(f), read_results(f, measured)) for f in complete or folders]
     return sorted(
         runs,
         key=lambda run: (
@@ -232,18 +263,18 @@ def print_table(columns, rows):
     print(format_table(columns, rows))
 
 
-def print_results(title, folders, columns, measured):
+def print_results(title, runs, columns, cells):
     """Print the results of several runs as one table, a run in each row.
 
     Arguments
     ---------
     title : str
         What stands above.
-    folders : list of str or pathlib.Path
-        Their output folders.
+    runs : list of tuple
+        What `read_runs` returned.
     columns : list of str
         The names of what was measured.
-    measured : callable
+    cells : callable
         Makes its cells, a list of str, from the rows of a results.csv.
 
     Example
@@ -251,18 +282,17 @@ def print_results(title, folders, columns, measured):
     >>> run = {"model": "cwrnn", "size": 1000, "corpus": "TIMIT"}
     >>> getfixture("monkeypatch").chdir(getfixture("tmp_path"))
     >>> write_results(".", run, {"seed": [7], "error": [0.5]})
-    >>> print_results(
-    ...     "Errors:", ["."], ["error"], lambda rows: [rows[0]["error"]]
-    ... )
+    >>> runs = read_runs(["."], {"error": float})
+    >>> print_results("Errors:", runs, ["error"], lambda r: [r[0]["error"]])
     Errors:
     | run |    network | corpus | error |
     | --- | ---------- | ------ | ----- |
     | .   | cwrnn 1000 |  TIMIT |   0.5 |
     """
     table = []
-    for folder, rows in read_runs(folders):
+    for folder, rows in runs:
         network = f"{rows[0]['model']} {rows[0]['size']}"
-        table.append([folder, network, rows[0]["corpus"], *measured(rows)])
+        table.append([folder, network, rows[0]["corpus"], *cells(rows)])
     print(title)
     print_table(["run", "network", "corpus", *columns], table)
 

@@ -78,6 +78,11 @@ def check_run_options(run_opts, hparams, refused):
     refused : dict
         For each option that must have its default, why.
 
+    Returns
+    -------
+    torch.device
+        That of the run.
+
     Example
     -------
     >>> check_run_options({"jit": True}, {}, {"jit": "it is of no use"})
@@ -109,12 +114,14 @@ use).
             f"--skip_nonfinite_grads only (without, no bad batch is skipped)."
         )
     device = given.get("device")
-    if device is not None:
+    if device is None:
+        device = infer_device()
+    else:
         check_device(device)
     half = [f"{n}=fp16" for n in PRECISIONS if given.get(n) == "fp16"]
     if given.get("auto_mix_prec"):
         half.append("auto_mix_prec=True")
-    if half and torch.device(device or infer_device()).type == "cpu":
+    if half and torch.device(device).type == "cpu":
         raise InputError(
             f"{half[0]}: expected fp32 or bf16 on a CPU (SpeechBrain has "
             f"no fp16 there)."
@@ -129,6 +136,7 @@ use).
                 f"compile_module_keys={name}: expected "
                 f"{' or '.join(modules) or 'none'}."
             )
+    return torch.device(device)
 
 
 PRECISIONS = ("precision", "eval_precision")

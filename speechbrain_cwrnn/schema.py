@@ -13,7 +13,6 @@ import os
 import pydoc
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +32,7 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.train_logger import TrainLogger
 
 from speechbrain_cwrnn.checkpoints import WholeCheckpointer
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.manifest import PLAIN, is_file_name
 from speechbrain_cwrnn.report import RESULTS
 
@@ -66,7 +65,9 @@ class Call:
     def check(self, key):
         """Raise an error where there is no such thing, or it takes no such
         arguments; it is not called for that."""
-        thing = pydoc.locate(self.name)
+        with tried(f"{key}={self}"):
+            # Which imports the module that it is in.
+            thing = pydoc.locate(self.name)
         is_wanted, what = {
             "new": (inspect.isclass, "a class"),
             "apply": (inspect.isroutine, "a function"),
@@ -139,23 +140,29 @@ def _is_log(path):
     )
 
 
-def makes(kind):
-    """A `Call` of a class of some kind, or of a function."""
+def makes(*kinds):
+    """A `Call` of a class of some kinds, or of a function."""
 
     def is_one(call):
         thing = pydoc.locate(call.name)
-        return not inspect.isclass(thing) or issubclass(thing, kind)
+        return not inspect.isclass(thing) or issubclass(thing, kinds)
 
-    text = f"a {kind.__module__}.{kind.__name__}, after !new: or !name:"
+    names = " or ".join(f"{kind.__module__}.{kind.__name__}" for kind in kinds)
+    text = f"a {names}, after !new: or !name:"
     return Annotated[InstanceOf[Call], fits(is_one), Field(description=text)]
 
 
 Count = _integer(1, 2**31 - 1)
 Natural = _integer(0, 2**31 - 1)
+# What memory grows with, by its square, and by itself.
+MOST = 2**14
+Width = _integer(1, MOST)
+Depth = _integer(1, 1000)
+Few = _integer(0, 1000)
 Size = Annotated[
     object,
-    fits(lambda size: isinstance(size, Call) or type(size) is int and size > 0),
-    Field(description="a positive integer"),
+    fits(lambda n: isinstance(n, Call) or type(n) is int and 0 < n <= MOST),
+    Field(description=f"an integer from 1 to {MOST}"),
 ]
 SampleRate = _integer(1000, 10**6)
 Seed = _integer(0, 2**32 - 1)
@@ -166,13 +173,13 @@ Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 Momentum = Annotated[
     float, Field(gt=0, lt=1, description="a number between 0 and 1")
 ]
-Counts = Annotated[
-    tuple[Count, ...],
+Widths = Annotated[
+    tuple[Width, ...],
     Strict(False),
-    Field(description="positive integers, as (1, 2)"),
+    Field(description=f"integers from 1 to {MOST}, as (1, 2)"),
 ]
 Sizes = Annotated[
-    dict[Count, Count],
+    dict[Count, Width],
     Field(min_length=1, description="a size for each number of parameters"),
 ]
 Name = Annotated[
@@ -257,21 +264,6 @@ class Options(Checked):
     train_logger: makes(TrainLogger)
 
     @model_validator(mode="after")
-    def check_optimizer(self):
-        """It is made after the folder, of arguments that PyTorch checks."""
-        make, call = pydoc.locate(self.opt_class.name), self.opt_class
-        if inspect.isclass(make):
-            parameters = [torch.zeros(1, requires_grad=True)]
-            try:
-                partial(make, *call.args, **call.kwargs)(parameters)
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"opt_class={call}: expected the arguments of "
-                    f"{make.__name__} ({error})."
-                ) from error
-        return self
-
-    @model_validator(mode="after")
     def check_folder(self):
         """SpeechBrain copies the script to the output folder."""
         recipe = Path(inspect.getfile(type(self))).parent
@@ -320,7 +312,7 @@ class SizedOptions(Options):
     num_params: Count
     hidden_sizes: Sizes
     hidden_size: Size
-    num_seeds: Count
+    num_seeds: Width
     backend: Text = None
     init_std: NotNegative = None
     momentum: Momentum = None
@@ -417,11 +409,11 @@ def check_options(options, values):
     except ValidationError as error:
         raise InputError(_sentence(options, error.errors()[0])) from error
     for key, value in values.items():
-        for call in _calls(value):
+        for call in find_calls(value):
             call.check(key)
 
 
-def _calls(value):
+def find_calls(value):
     """All that is to be made, in a value of whatever depth."""
     if isinstance(value, Call):
         yield value
@@ -430,7 +422,7 @@ def _calls(value):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _calls(item)
+            yield from find_calls(item)
 
 
 def _sentence(options, error):

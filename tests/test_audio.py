@@ -52,6 +52,34 @@ def test_parts(tmp_path, sound, name, monkeypatch):
             np.testing.assert_array_equal(part, whole[start:stop])
 
 
+@pytest.mark.parametrize("kind, chunk", [("WAV", b"data"), ("AIFF", b"SSND")])
+def test_header_of_too_few_samples(tmp_path, sound, kind, chunk):
+    """The others are not lost in silence."""
+    path = tmp_path / "a"
+    soundfile.write(path, sound, 8000, format=kind, subtype="PCM_16")
+    content = path.read_bytes()
+    order = {"WAV": "little", "AIFF": "big"}[kind]
+    place = content.index(chunk) + 4
+    for size, tail, message in (
+        (40000, b"", None),
+        # Chunks, also where something is cut off.
+        (40000, b"LIST" + (2).to_bytes(4, order) + b"ab", None),
+        (40000, b"LIST" + (1).to_bytes(4, order) + b"a\0LIST\0\0\0\0", None),
+        (40000, b"LIST\0\0", None),
+        (30000, b"", "a: expected 1[0-9]* samples, as its .*, found more behi"),
+        (40000, bytes(8), "a: expected 20000 samples, as its header says, fou"),
+    ):
+        size += {"WAV": 0, "AIFF": 8}[kind]
+        told = size.to_bytes(4, order)
+        path.write_bytes(content[:place] + told + content[place + 4 :] + tail)
+        with Recording(path, "a") as recording:
+            if message is None:
+                assert recording.count() == 20000
+            else:
+                with pytest.raises(InputError, match=f"^{message}"):
+                    recording.count()
+
+
 def test_channels(tmp_path):
     """They are averaged."""
     path = tmp_path / "a.wav"

@@ -261,6 +261,7 @@ class TestTraining:
         assert "| a      |        2 |        0 | 0.2000 | 0.1414 |" in printed
         assert "| b c    |        2 |        2 |      - |" in printed
         assert "| all    |        4 |        2 | 0.2000 |" in printed
+        assert "results.csv, generated.png, nmse.png and waveforms" in printed
         assert "| all    |        4 |        4 |    - |" in write([1, 1, 1, 1])
         write([0, 1, 0, 1])
         recipe.report.print_runs([folder])
@@ -692,7 +693,7 @@ class TestBadInput:
             (["--num_params", "[1]"], "num_params=.1.: expected an integer"),
             (["--num_seeds", 0], "num_seeds=0: expected an integer from 1"),
             (["--num_seed", 2], "--num_seed: expected num_seeds"),
-            (["--hidden_size", "x"], "hidden_size=x: expected a positive int"),
+            (["--hidden_size", "x"], "hidden_size=x: expected an integer from"),
             (["--hidden_size", 4], "hidden_size=4: expected at least one unit"),
             (["--backend", "gpu"], "backend='gpu': expected one of"),
             (["--backend", "triton"], "backend='triton': expected"),
@@ -726,11 +727,33 @@ class TestBadInput:
                 ["--opt_class", "!name:torch.nn.Identity"],
                 "opt_class=!name:torch.nn.Identity: expected a torch.optim.",
             ),
+            (["--opt_class", "{weight_decay: -1}"], "opt_class: .*ValueError:"),
+            (["--opt_class", "{momentum: 0}"], "opt_class: .* Nesterov moment"),
             (
-                ["--opt_class", "{weight_decay: -1}"],
-                "opt_class=!name:torch.optim.SGD: expected the arguments of S",
+                ["--opt_class", "!name:torch.optim.LBFGS"],
+                "opt_class: expected what works .*TypeError: .*'closure'",
             ),
-            (["--opt_class", "{momentum: 0}"], "opt_class=.* .Nesterov moment"),
+            (
+                ["--opt_class", "!name:torch.optim.SparseAdam"],
+                "opt_class: expected what works .*dense gradients",
+            ),
+            (
+                ["--rnn_class", "!name:torch.nn.LSTM"],
+                "model: expected what works .*TypeError: .*'hidden_size'",
+            ),
+            (
+                ["--rnn_class", "!new:torch.nn.RNN"],
+                "rnn_class=!new:torch.nn.RNN: expected what works .*TypeError",
+            ),
+            (
+                ["--model", "!name:torch.nn.Linear [0, 1]"],
+                "model: expected waveforms .batch, time. .* shape .1, 3, 1. ",
+            ),
+            (["--num_seeds", 10**5], "num_seeds=100000: expected an integer f"),
+            (
+                ["--num_seeds", 16384, "--hidden_size", 2000],
+                "num_seeds=16384: expected as many networks as fit in",
+            ),
             (["--device", "nope"], "device=nope: expected one that"),
         ],
     )

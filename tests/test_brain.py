@@ -1,6 +1,7 @@
 """Many networks at once, trained by a `Brain` of SpeechBrain."""
 
 import logging
+import os
 from dataclasses import fields
 from functools import partial
 
@@ -15,8 +16,10 @@ from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.brain import (
     REFUSED,
     EnsembleBrain,
+    check_memory,
     refuse_run_options,
 )
+from speechbrain_cwrnn.errors import InputError
 
 
 class Brain(EnsembleBrain):
@@ -232,6 +235,10 @@ class TestRunOptions:
         """As in SpeechBrain."""
         refuse_run_options({"jit": False}, {"jit": True})
 
+    def test_device(self):
+        """It is found out."""
+        assert refuse_run_options({"device": "cpu"}, {}).type == "cpu"
+
     def test_fp16(self):
         """The scale of the loss would be one for all."""
         with pytest.raises(ValueError, match="^precision=fp16: expected fp32"):
@@ -308,3 +315,34 @@ class TestFit:
         """It takes as many batches and epochs as SpeechBrain says."""
         brain = self.fit(run_opts={"debug": True, "debug_batches": 1})
         assert brain.optimizer_step == 2
+
+
+class TestMemory:
+    """That of the machine is enough for all networks, or it is said."""
+
+    @pytest.fixture
+    def check(self, monkeypatch):
+        """Whether so many networks of 1000 bytes fit in 30 kB."""
+        sizes = {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 300}
+        monkeypatch.setattr(os, "sysconf", sizes.get)
+        monkeypatch.setattr(
+            torch.cuda, "mem_get_info", lambda device: (0, 60000)
+        )
+        networks = Ensemble(partial(torch.nn.Linear, 250, 1, bias=False), 2)
+
+        def check(number, device):
+            check_memory("n", number, networks, torch.device(device))
+
+        return check
+
+    @pytest.mark.parametrize("device, most", [("cpu", 10), ("cuda", 20)])
+    def test_most(self, check, device, most):
+        """Weights, gradients, and the optimizer's."""
+        check(most, device)
+        with pytest.raises(InputError, match=f"^n={most + 1}: expected as man"):
+            check(most + 1, device)
+
+    def test_unknown(self, check, monkeypatch):
+        """Nothing is said."""
+        monkeypatch.delattr(os, "sysconf")
+        check(10**9, "cpu")

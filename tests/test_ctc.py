@@ -798,7 +798,7 @@ class TestBadInput:
             (
                 "cwrnn",
                 {"inference_file": "lstm.yaml"},
-                "lstm.yaml: expected the key pretrainer",
+                "lstm.yaml: expected a pretrainer with the loadables model, n",
             ),
             (
                 "cwrnn",
@@ -844,6 +844,68 @@ class TestBadInput:
             ),
             (
                 "cwrnn",
+                {"inference_file": "inference_bpe.yaml"},
+                "inference_bpe.yaml: expected a pretrainer .* model, normali",
+            ),
+            (
+                "cwrnn_bpe",
+                {"inference_file": "inference.yaml"},
+                "inference.yaml: expected a pretrainer .*, tokenizer, which",
+            ),
+            *(
+                ("cwrnn", {key: value}, f"^{message}")
+                for key, value, message in (
+                    (
+                        "rnn_class",
+                        "!name:torch.nn.LSTM",
+                        "model=!new:.*Sequential: expected what works",
+                    ),
+                    ("activation", "!name:torch.relu", "model=!new:.*TypeErro"),
+                    ("normalize", "!new:torch.nn.Identity", "normalize=!new:"),
+                    ("tokenizer", "!new:torch.nn.Identity", "tokenizer=!new:"),
+                    ("tokenizer", "!name:os.getcwd", "tokenizer: .*Attribute"),
+                    (
+                        "lr_annealing",
+                        "!new:torch.nn.Identity",
+                        "lr_annealing: ",
+                    ),
+                    ("lr_annealing", "{annealing_factor: x}", "lr_annealing: "),
+                    (
+                        "compute_cost",
+                        "!name:torch.nn.CTCLoss",
+                        "compute_cost: ",
+                    ),
+                    ("compute_cost", "{blank_index: 99}", "compute_cost: "),
+                    ("compute_cost", "!name:torch.argmax", "compute_cost: "),
+                    ("compute_features", "!new:torch.nn.Identity", "compute_f"),
+                    (
+                        "compute_features",
+                        "{hop_length: 5}",
+                        "compute_features: expected a frame every hop_len",
+                    ),
+                    ("compute_features", "{deltas: true}", "model: "),
+                    ("wav_augment", "!new:torch.nn.Identity", "wav_augment: "),
+                    ("opt_class", "!name:torch.optim.LBFGS", "opt_class: .*cl"),
+                    (
+                        "error_stats",
+                        "!name:speechbrain.utils.metric_stats.MetricStats",
+                        "error_stats: .*TypeError",
+                    ),
+                    (
+                        "model",
+                        "{output: {n_neurons: 3}}",
+                        "model: expected output_neurons=40 .* got 3 for 2",
+                    ),
+                    ("modules", "{model: !name:torch.nn.RNN }", "modules: "),
+                    ("rnn_neurons", 20000, "rnn_neurons=20000: expected an in"),
+                    ("rnn_layers", 10**4, "rnn_layers=10000: expected an inte"),
+                    ("num_workers", 10**4, "num_workers=10000: expected an in"),
+                    ("hop_length", 1e9, "hop_length=1.*: expected a time in"),
+                    ("cnn_kernelsize", "(101, 1)", "cnn_kernelsize.0.=101: ex"),
+                )
+            ),
+            (
+                "cwrnn",
                 {"error_stats": "!name:collections.Counter"},
                 "error_stats=!name:collections.Counter: expected a speechbrain",
             ),
@@ -874,6 +936,17 @@ class TestBadInput:
         hparams = RECIPE / "hparams" / f"{name}.yaml"
         with pytest.raises(ValueError, match=message):
             run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
+        # Nor is there anything but what was prepared.
+        assert not {path.name for path in tmp_path.iterdir()} - {"save"}
+
+    def test_wrong_target(self, recipe, few, tmp_path):
+        """A text that is none of phonemes leaves a folder that can be used."""
+        hparams = RECIPE / "hparams" / "cwrnn.yaml"
+        options = flags(few, tmp_path, number_of_epochs=1)
+        with pytest.raises(InputError, match="train.json, entry .*, wrd: exp"):
+            run_recipe(recipe, hparams, *options, "--target", "wrd")
+        assert [path.name for path in tmp_path.iterdir()] == ["save"]
+        run_recipe(recipe, hparams, *options)
 
     def test_another_run_in_the_folder(self, recipe, few, tmp_path):
         """A model does not go on with other options, nor with other data."""

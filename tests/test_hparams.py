@@ -176,6 +176,7 @@ words: [a, b]
             ("a: 1\nlr: 2 foo: 3", "options: .*, line 2: 'lr: 2 foo: 3'.\\.$"),
             ("counter: !new:dict {a: 2}", "--counter: expected other values"),
             ("lr: {a: 2}", "lr={'a': 2}: expected a value without keys"),
+            ("words: [{a: 'b  c'}]", "'b  c': expected no two spaces in a row"),
         ],
     )
     def test_refused(self, load, overrides, message):
@@ -208,6 +209,32 @@ class TestFile:
         path = tmp_path / "train.yaml"
         path.write_text(text)
         with pytest.raises(InputError, match=f"^{path}: {message}"):
+            load_hparams(path, "", Checked)
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            (
+                "a: !new:torch.nn.Linear [1, 1]\nb: !new:torch.nn.RNN",
+                "b=!new:torch.nn.RNN: .* .TypeError: .* missing 2 req",
+            ),
+            (
+                "b: [!apply:torch.zeros [-1]]",
+                "b=!apply:torch.zeros: .*RuntimeError: .*negative",
+            ),
+            (
+                "b: !name:torch.nn.RNN {a: !apply:int [x]}",
+                "b=!apply:int: expected a function that",
+            ),
+            ("b: !ref <output>/x\noutput: a  b", "'a  b': expected no two"),
+            ("b: !new:nn.RNN # a  b", "b=!new:nn.RNN: expected a class"),
+        ],
+    )
+    def test_made(self, tmp_path, text, message):
+        """What cannot be made is named with its key."""
+        path = tmp_path / "train.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=f"^{message}"):
             load_hparams(path, "", Checked)
 
     def test_no_file(self, tmp_path):
@@ -263,6 +290,10 @@ class TestBegin:
             ({"run_opts": {"bfloat16_mix_prec": True}}, "other precision"),
             ({"run_opts": {"auto_mix_prec": True}}, "other precision"),
             ({"run_opts": {"compile": True}}, "other compile"),
+            (
+                {"run_opts": {"debug": True, "debug_persistently": True}},
+                "other debug_persistently",
+            ),
             ({"grad_accumulation_factor": 2}, "other grad_accumulation_fac"),
             ({"skip_nonfinite_grads": True}, "other skip_nonfinite_grads"),
             ({"nonfinite_patience": 9}, "other nonfinite_patience"),

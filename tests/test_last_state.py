@@ -84,6 +84,7 @@ def test_bad_input(x, lengths, message):
         (partial(torch.nn.LSTM, hidden_size=6), "a layer with batch_first=F"),
         (ClockworkRNN(6, input_size=3), "rnn_class of type ClockworkRNN: exp"),
         ("lstm", "rnn_class of type str: expected what makes a layer"),
+        (torch.relu, "^rnn_class: expected what works .*TypeError: "),
         (dict, "rnn_class makes a dict: expected a recurrent layer"),
         (
             lambda input_size: torch.nn.Linear(input_size, 6),

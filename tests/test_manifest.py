@@ -184,6 +184,14 @@ def test_no_manifest(tmp_path, text):
         read_manifest(path, ["wav"])
 
 
+def test_mark(tmp_path):
+    """Windows' editors put it before the first letter."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(50), 16000)
+    path = tmp_path / "mine.json"
+    path.write_text('{"a": {"wav": "{data_root}/a.wav"}}', "utf-8-sig")
+    assert read_manifest(path, ["wav"], tmp_path)["a"]["stop"] == 50
+
+
 def test_name(tmp_path, monkeypatch):
     """It has the folder, however the file is given; or it is synthetic."""
     monkeypatch.chdir(tmp_path)

@@ -2,10 +2,14 @@
 
 import errno
 import logging
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import speechbrain as sb
-from helpers import recipe_modules
+from helpers import RECIPES, recipe_modules
 from torch._utils import ExceptionWrapper
 
 from speechbrain_cwrnn.checkpoints import WholeCheckpointer
@@ -195,6 +199,40 @@ def test_interrupt(monkeypatch, capsys):
     assert stop.value.code == 130
     shown = capsys.readouterr().err
     assert shown == "Interrupted: CKPT is kept.\n"
+
+
+def test_interrupt_while_modules_are_loaded(monkeypatch):
+    """It is left to the system, and to Python again thereafter."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for handler, after in (
+            (signal.SIG_DFL, signal.default_int_handler),
+            # As a shell script's jobs in the background.
+            (signal.SIG_IGN, signal.SIG_IGN),
+        ):
+            signal.signal(signal.SIGINT, handler)
+            run(monkeypatch, lambda *args: None)
+            assert signal.getsignal(signal.SIGINT) is after
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["AudioGen", "TIMIT/WordClassification", "TIMIT/ASR/CTC"]
+)
+def test_interrupt_of_imports(recipe, tmp_path):
+    """It ends a recipe without a traceback."""
+    (tmp_path / "speechbrain.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)"
+    )
+    command = [sys.executable, str(RECIPES / recipe / "train.py")]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert result.returncode == -signal.SIGINT
+    assert not result.stderr
 
 
 class TestStopped:

@@ -1,5 +1,7 @@
 """Whole files, tables and figures."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import (
     print_results,
     read_results,
+    read_runs,
     report_program,
     save_figure,
     summarize,
@@ -30,6 +33,12 @@ class TestWholeFile:
                 raise RuntimeError("halfway")
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
+
+    def test_full_disk(self, tmp_path):
+        """The file is named, which the system does not."""
+        with pytest.raises(OSError, match="No space.*: '.*/file.txt'$"):
+            with whole_file(tmp_path / "file.txt"):
+                raise OSError(errno.ENOSPC, "No space left on device")
 
     def test_figure(self, tmp_path):
         """A figure is written as PNG whatever its name, and closed."""
@@ -60,7 +69,7 @@ class TestResults:
 
     def test_columns(self, write):
         """Who, on what, with which version, and then what was measured."""
-        rows = read_results(write("a", kind="PER"))
+        rows = read_results(write("a", kind="PER"), {"error": str})
         assert [list(row.items()) for row in rows] == [
             [
                 ("model", "cwrnn"),
@@ -82,9 +91,8 @@ class TestResults:
             write("c", size=500, model="srn"),
             write("d", size=500),
         ]
-        print_results(
-            "Errors:", folders, ["error"], lambda rows: [rows[1]["error"]]
-        )
+        runs = read_runs(folders, {"error": str})
+        print_results("Errors:", runs, ["error"], lambda r: [r[1]["error"]])
         title, *lines = capsys.readouterr().out.splitlines()
         assert title == "Errors:"
         cells = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
@@ -98,22 +106,35 @@ class TestResults:
         debugged = tmp_path / "debugged"
         debugged.mkdir()
         folders = [debugged, write("a"), write("b") / "results.csv"]
-        print_results("Errors:", folders, ["n"], lambda rows: [str(len(rows))])
+        assert [folder for folder, _ in read_runs(folders, {})] == [
+            str(folders[1])
+        ]
         out, err = capsys.readouterr()
-        assert out.count("cwrnn 9") == 1
+        assert not out
         assert f"{debugged}: no results.csv, left out.\n" in err
         assert f"{folders[2]}: no results.csv, left out.\n" in err
         with pytest.raises(ValueError, match=f"^{debugged}: .*is no results.c"):
-            print_results("Errors:", [debugged], ["n"], len)
+            read_runs([debugged], {})
 
     def test_refused(self, tmp_path):
         """What is no run, or is one of something else, in one sentence."""
         with pytest.raises(ValueError, match=f"^{tmp_path}: .*is no results.c"):
-            read_results(tmp_path)
+            read_results(tmp_path, {})
         for text in ("", "model,size\n", "seed,error\n1,2\n"):
             (tmp_path / "results.csv").write_text(text)
-            with pytest.raises(ValueError, match="expected the columns mod"):
-                read_results(tmp_path)
+            with pytest.raises(ValueError, match="with the columns model, si"):
+                read_results(tmp_path, {})
+
+    def test_of_another_recipe(self, write):
+        """They have other columns, which are named."""
+        folder = write("a")
+        assert len(read_results(folder, {"error": str})) == 2
+        for measured, message in (
+            ({"nmse": float}, "expected results of this recipe, .*, nmse.$"),
+            ({"error": float}, "row 2, error=x, y: expected a number.$"),
+        ):
+            with pytest.raises(InputError, match=f"^{folder}/.*{message}"):
+                read_results(folder, measured)
 
 
 class TestProgram:
@@ -162,8 +183,8 @@ class TestProgram:
 @pytest.mark.parametrize(
     "rows, message",
     [
-        (b"lstm,x,1,TIMIT,0\n", "size=x: expected an integer"),
-        (b"lstm,500\n", "size=500: .* as many cells as columns"),
+        (b"lstm,x,1,TIMIT,0\n", "row 1, size=x: expected an integer.$"),
+        (b"lstm,5,1,TIMIT,0\nlstm,5,1\n", "row 2, corpus=None: .* text.$"),
         (b"\xff\n", "expected CSV, in UTF-8"),
     ],
 )
@@ -172,10 +193,10 @@ def test_damaged(tmp_path, rows, message):
     header = b"\xef\xbb\xbfmodel,size,seed,corpus,version\n"
     path = tmp_path / "results.csv"
     path.write_bytes(header + b"lstm,500,1,TIMIT,0\n")
-    assert read_results(tmp_path)[0]["model"] == "lstm"
+    assert read_results(tmp_path, {})[0]["model"] == "lstm"
     path.write_bytes(header + rows)
     with pytest.raises(ValueError, match=f"^{path}.*{message}"):
-        read_results(tmp_path)
+        read_results(tmp_path, {})
 
 
 @pytest.mark.filterwarnings("error")

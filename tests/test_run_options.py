@@ -73,9 +73,18 @@ def test_no_gpu(monkeypatch):
         check_run_options({"device": "cuda"}, {}, {})
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     check_run_options({"device": "cuda"}, {}, {})
-    check_run_options({"device": "cuda:1", "precision": "fp16"}, {}, {})
+    options = {"device": "cuda:1", "precision": "fp16"}
+    assert check_run_options(options, {}, {}) == torch.device("cuda:1")
     with pytest.raises(InputError, match="^device=cuda:2: .*cpu, cuda"):
         check_run_options({"device": "cuda:2"}, {}, {})
+
+
+def test_device(monkeypatch):
+    """That which SpeechBrain will take."""
+    infer = "speechbrain_cwrnn.run_options.infer_device"
+    monkeypatch.setattr(infer, lambda: "xpu:1")
+    assert check_run_options({}, {}, {}) == torch.device("xpu:1")
+    assert check_run_options({"device": "cpu"}, {}, {}).type == "cpu"
 
 
 def test_first_the_reason():

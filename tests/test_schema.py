@@ -4,9 +4,9 @@ import pytest
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.schema import (
+    Call,
     Checked,
     Count,
-    Counts,
     Flag,
     Folder,
     Made,
@@ -19,7 +19,10 @@ from speechbrain_cwrnn.schema import (
     Positive,
     Seed,
     Share,
+    Size,
     Sizes,
+    Width,
+    Widths,
     check_options,
     read_calls,
 )
@@ -50,8 +53,22 @@ def check(kind, value):
             ["a", "LSTM-2.b c", "{a}"],
             ["", "a/b", "..", "a.", "a ", "nul", "a\n", 3],
         ),
-        (Counts, [(1,), [1, 2]], ["(8", (1, "2"), (1, True), (0,), 8]),
-        (Sizes, [{100: 11}], [{}, {100: "x"}, {"x": 1}, {100: 0}, [1]]),
+        (Width, [1, 2**14], [0, 2**14 + 1]),
+        (
+            Size,
+            [1, 2**14, Call("apply", "len", ["ab"], {})],
+            [0, True, 2**14 + 1],
+        ),
+        (
+            Widths,
+            [(1,), [1, 2]],
+            ["(8", (1, "2"), (1, True), (0,), 8, (10**5,)],
+        ),
+        (
+            Sizes,
+            [{100: 11}],
+            [{}, {100: "x"}, {"x": 1}, {100: 0}, [1], {1: 10**5}],
+        ),
         (OptionalFile, [None, "a"], ["", 3, ["a"]]),
     ],
 )
@@ -145,6 +162,10 @@ class TestCalls:
             ("!new:", "key=!new:: expected a class"),
             ("!name:torch.nope", "key=!name:torch.nope: expected a class or f"),
             ("!apply:torch.nn.RNN", "key=!apply:torch.nn.RNN: expected a func"),
+            (
+                "!name:speechbrain.integrations.huggingface.wordemb.X",
+                "key=.*wordemb.X: expected what works .*ErrorDuringImport",
+            ),
             ("!module:torch.pi", "key=!module:torch.pi: expected a module"),
             (
                 "!new:torch.nn.Linear {in_features: 3}",

@@ -587,6 +587,29 @@ class TestBadInput:
         message = "FCJF0/SA1.WAV and .*FCJF0/SA1.WAV: expected a sentence of a"
         refused(message, either, linked)
 
+    @pytest.mark.parametrize("level", range(4))
+    def test_other_case(self, refused, either, linked, timit, level):
+        """Names that differ in nothing else: of a split, a region, a speaker,
+        or a file."""
+        place = linked / "TRAIN" / "DR1" / "FCJF0"
+        links = list(place.iterdir())
+        place.unlink()
+        place.mkdir()
+        for path in links:
+            (place / path.name).symlink_to(timit / path.relative_to(linked))
+        first = (*list(place.parents)[2::-1], place, min(place.iterdir()))[
+            level + 1
+        ]
+        twin = first.with_name(first.name.lower())
+        twin.symlink_to(first)
+        message = "expected names that differ in more than the case of letters"
+        refused(f"{first} and {twin}: {message}", either, linked)
+        # Elsewhere, they are no matter.
+        twin.unlink()
+        (linked / "a").mkdir()
+        (linked / "A").mkdir()
+        either(linked)
+
     def test_unreadable_words_file(self, refused, either, timit, damage):
         """As a link to what is gone."""
         path = timit / "TEST" / "DR1" / "MDAB0" / "SX44.WRD"

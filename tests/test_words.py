@@ -679,6 +679,23 @@ class TestBadInput:
             ),
             ({"input_size": 14}, "input_size=14: expected the 13 features"),
             ({"hidden_size": 3}, "hidden_size=3: expected at least one unit"),
+            ({"rnn_class": "{hidden_size: 7}"}, "^model: expected what works"),
+            ({"rnn_class": "!name:torch.nn.RNN"}, "^rnn_class: .*TypeError: "),
+            (
+                {"normalize": "!new:torch.nn.Identity"},
+                "^normalize=!new:torch.nn.Identity: expected a speechbrain.",
+            ),
+            (
+                {"normalize": "{norm_type: nope}"},
+                "^normalize=.*InputNormalization: .*ValueError: norm_type mus",
+            ),
+            ({"label_encoder": "!new:torch.nn.Identity"}, "^label_encoder=!ne"),
+            (
+                {"compute_features": "!new:torch.nn.Identity"},
+                "^compute_features: expected what works",
+            ),
+            ({"opt_class": "!name:torch.optim.LBFGS"}, "^opt_class: .*closur"),
+            ({"num_seeds": 16384, "hidden_size": 1500}, "^num_seeds=16384: "),
             (
                 {"sample_rate": 1},
                 "sample_rate=1: expected an integer from",
@@ -693,6 +710,20 @@ class TestBadInput:
         with pytest.raises(ValueError, match=message):
             run(tmp_path, **options)
         assert not list(tmp_path.rglob("*.json"))
+
+    @pytest.mark.parametrize(
+        "model, message",
+        [
+            ("!name:torch.nn.RNN", "TypeError: .*'num_words'"),
+            ("!name:torch.nn.Identity", "ValueError: "),
+            ("{hidden_size: 3}", "RuntimeError: "),
+        ],
+    )
+    def test_model(self, run, tmp_path, model, message):
+        """It is tried before anything is written."""
+        with pytest.raises(ValueError, match=f"^model: .*{message}"):
+            run(tmp_path, "--model", model)
+        assert not list(tmp_path.iterdir())
 
     def test_run_options(self, run, tmp_path):
         """Those of SpeechBrain, before anything is written."""

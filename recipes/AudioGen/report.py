@@ -19,6 +19,7 @@ from speechbrain_cwrnn.report import (
     STATISTICS,
     print_results,
     print_table,
+    read_runs,
     report_program,
     save_figure,
     summarize,
@@ -31,6 +32,8 @@ matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False
 import matplotlib.pyplot as plt  # noqa: E402
 
+# The columns of results.csv that are read again.
+MEASURED = {"nmse": float, "diverged": int}
 # Median and quartiles in Figure 3 of the paper, read off its vector graphics.
 PAPER = {
     ("srn", 100): "0.474 [0.407, 0.500]",
@@ -93,13 +96,15 @@ def write_report(folder, run, items, networks, targets, outputs):
                 wave = wave.clip(-1, 1)
                 soundfile.write(path, wave, item["sample_rate"], format="WAV")
     draw_waves(folder / "generated.png", items, waves, titles)
+    written = "results.csv, generated.png"
     if len(nmse) > len(items) and not diverged.all():
         draw_errors(folder / "nmse.png", items, names, nmse)
+        written += ", nmse.png"
 
     rows = [[name, *summarize(nmse[names == name])] for name in items]
     rows.append(["all", *summarize(nmse)])
     print_table(["target", *STATISTICS], rows)
-    print(f"Written to {folder}: results.csv, generated.png and waveforms.")
+    print(f"Written to {folder}: {written} and waveforms.")
 
 
 def draw_waves(path, items, waves, titles):
@@ -170,7 +175,8 @@ def print_runs(folders):
         return [*summarize(np.array(nmse)), paper]
 
     columns = [*STATISTICS, "paper, on its targets"]
-    print_results("NMSE of the networks:", folders, columns, measured)
+    runs = read_runs(folders, MEASURED)
+    print_results("NMSE of the networks:", runs, columns, measured)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,15 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+if __name__ == "__main__":
+    import signal
+
+    # Until run_program is called, Ctrl-C ends it without a word, as in C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from functools import partial
+
 import numpy as np
 import speechbrain as sb
 import torch
@@ -22,8 +31,13 @@ from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
-from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.brain import (
+    EnsembleBrain,
+    check_memory,
+    refuse_run_options,
+)
 from speechbrain_cwrnn.checkpoints import keep_epochs
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.hparams import (
     begin,
     load_hparams,
@@ -115,12 +129,32 @@ def find_engine(network, num_networks):
     return ", ".join(engines) or "PyTorch"
 
 
+def check(hparams, run_opts):
+    """Raise an error for what is wrong with options, or with what they name,
+    which is tried once: before anything is written."""
+    device = refuse_run_options(run_opts, hparams)
+    with tried("model"):
+        find_engine(hparams["model"](), hparams["num_seeds"])
+        networks = Ensemble(hparams["model"], num_copies=2, seed=0).to(device)
+        waves = networks(torch.empty(1, 3, 0, device=device))
+    if waves.shape != (2, 1, 3):
+        raise InputError(
+            f"model: expected waveforms [batch, time] for an input [batch, "
+            f"time, 0], got the shape {list(waves.shape[1:])} for [1, 3, 0]."
+        )
+    with tried("opt_class"):
+        optimizer = hparams["opt_class"](networks.parameters())
+        waves.sum().backward()
+        optimizer.step()
+    check_memory("num_seeds", hparams["num_seeds"], networks, device)
+
+
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
-    hparams = load_hparams(hparams_file, overrides, AudioGenOptions)
-    refuse_run_options(run_opts, hparams)
-    # What is wrong with the networks shows before anything is written.
-    find_engine(hparams["model"](), hparams["num_seeds"])
+    load = partial(load_hparams, hparams_file, overrides, AudioGenOptions)
+    check(load(), run_opts)
+    # Made anew, since what was tried has changed.
+    hparams = load()
     folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
     with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)

@@ -166,14 +166,14 @@ def find_utterances(corpus):
     """
     utterances = []
     for split, speaker, place in corpus.speakers:
-        files = {
-            path.name.lower(): path
-            for path in sorted(place.iterdir())
+        files = by_name(
+            path
+            for path in place.iterdir()
             # Not those that macOS adds to foreign file systems; but links to
             # what is gone, which is missed then.
             if (path.is_file() or path.is_symlink())
             and not path.name.startswith(".")
-        }
+        )
         # Where there are X.WAV and X.WAV.wav, the longer name is the RIFF
         # copy, which can be read even if the other is compressed.
         wavs = {}
@@ -258,7 +258,7 @@ def find_corpus(data_folder, max_depth=4):
         below = []
         for folder in level:
             try:
-                children = subfolders(folder)
+                children = {p.name.lower(): p for p in subfolders(folder)}
                 splits = {
                     name: places
                     for name in ("train", "test")
@@ -269,11 +269,14 @@ def find_corpus(data_folder, max_depth=4):
                 continue
             sample = sample_speakers(children)
             if len(splits) == 2:
+                by_name(
+                    p for p in subfolders(folder) if p.name.lower() in splits
+                )
                 speakers = [
                     (split, speaker, place)
                     for split, places in splits.items()
                     for region in places
-                    for speaker, place in sorted(subfolders(region).items())
+                    for speaker, place in by_name(subfolders(region)).items()
                 ]
                 return Corpus(data_folder, folder, speakers, is_sample=False)
             if sample:
@@ -304,22 +307,36 @@ def sample_speakers(folders):
     ]
 
 
+def by_name(paths):
+    """Files or folders by their lower-case names, which no two may share."""
+    named = {}
+    for path in sorted(paths):
+        first = named.setdefault(path.name.lower(), path)
+        if first is not path:
+            raise InputError(
+                f"{first} and {path}: expected names that differ in more than "
+                f"the case of letters."
+            )
+    return dict(sorted(named.items()))
+
+
 def subfolders(folder):
-    """The folders in a folder, by their lower-case names."""
-    return {
-        path.name.lower(): path
+    """The folders in a folder, but for hidden ones."""
+    return [
+        path
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(".")
-    }
+    ]
 
 
 def regions(folder):
     """The folders DR1 to DR8 of TRAIN or TEST."""
-    return [
+    named = by_name(
         path
-        for name, path in sorted(subfolders(folder).items())
-        if re.fullmatch("dr[1-8]", name)
-    ]
+        for path in subfolders(folder)
+        if re.fullmatch("dr[1-8]", path.name.lower())
+    )
+    return list(named.values())
 
 
 def count_samples(wav):

@@ -7,6 +7,8 @@ Authors
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
+from speechbrain.dataio.encoder import CategoricalEncoder
+from speechbrain.processing.features import InputNormalization
 from words_prepare import group_words
 
 from speechbrain_cwrnn.schema import (
@@ -18,6 +20,8 @@ from speechbrain_cwrnn.schema import (
     SampleRate,
     Seed,
     SizedOptions,
+    Width,
+    makes,
 )
 
 
@@ -39,7 +43,7 @@ class WordOptions(SizedOptions):
     batch_size: Count
     noise_std: NotNegative
     sample_rate: SampleRate
-    input_size: Count
+    input_size: Width
     compute_features: Made
-    normalize: Made
-    label_encoder: Made
+    normalize: makes(InputNormalization)
+    label_encoder: makes(CategoricalEncoder)

@@ -31,6 +31,11 @@ matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False
 import matplotlib.pyplot as plt  # noqa: E402
 
+# The columns of results.csv that are read again.
+MEASURED = {
+    **{"words": int, "num_train": float, "num_test": float, "epochs": int},
+    **{"train_error": float, "test_error": float, "diverged": int},
+}
 # Lower quartile, median and upper quartile of the test error in Figure 4 of
 # the paper, in percent, read off its vector graphics.
 PAPER = {
@@ -177,7 +182,7 @@ def print_runs(folders):
 
     print_results(
         "Test error in percent (and the mean error on the words of training):",
-        folders,
+        read_runs(folders, MEASURED),
         ["examples", *STATISTICS, "training", "epochs", "the paper's median"],
         measured,
     )
@@ -186,7 +191,7 @@ def print_runs(folders):
 def draw_errors(path, folders):
     """A box plot of the test errors, like Figure 4 of the paper."""
     boxes, colours, ticks = [], [], []
-    runs = [rows for _, rows in read_runs(folders)]
+    runs = [rows for _, rows in read_runs(folders, MEASURED)]
     for rows in runs:
         errors = percentages(rows, "test_error")
         errors = errors[~np.isnan(errors)]

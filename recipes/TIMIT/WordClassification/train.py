@@ -15,6 +15,13 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+if __name__ == "__main__":
+    import signal
+
+    # Until run_program is called, Ctrl-C ends it without a word, as in C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from functools import partial
 from pathlib import Path
 
@@ -32,9 +39,13 @@ from words_prepare import group_words, prepare_words
 
 from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.audio import read_audio
-from speechbrain_cwrnn.brain import EnsembleBrain, refuse_run_options
+from speechbrain_cwrnn.brain import (
+    EnsembleBrain,
+    check_memory,
+    refuse_run_options,
+)
 from speechbrain_cwrnn.checkpoints import keep_epochs
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.hparams import (
     begin,
     load_hparams,
@@ -244,24 +255,45 @@ def prepare(hparams, in_use):
     return corpus
 
 
-def check_networks(hparams):
-    """Raise an error where they do not fit the features."""
-    signal = torch.zeros(1, hparams["sample_rate"])
-    features = hparams["compute_features"](signal).shape[-1]
+def check(hparams, run_opts):
+    """Raise an error for what is wrong with options, or with what they name,
+    which is tried once, on a second of noise: before anything is written."""
+    device = refuse_run_options(run_opts, hparams)
+    with tried("compute_features"):
+        feats = hparams["compute_features"](
+            torch.randn(1, hparams["sample_rate"])
+        )
+        _, _, features = feats.shape
     if features != hparams["input_size"]:
         raise InputError(
             f"input_size={hparams['input_size']}: expected the {features} "
             f"features of a frame."
         )
-    hparams["model"](num_words=2)
+    with tried("normalize"):
+        feats = hparams["normalize"].train()(feats).to(device)
+    make = partial(hparams["model"], num_words=2)
+    with tried("model"):
+        make()
+        networks = Ensemble(make, num_copies=2, seed=0).to(device)
+        log_probs = networks(feats, torch.ones(1, device=device))
+    if log_probs.shape != (2, 1, 2):
+        raise InputError(
+            f"model: expected log probabilities [batch, num_words], got the "
+            f"shape {list(log_probs.shape[1:])} for one word of two."
+        )
+    with tried("opt_class"):
+        optimizer = hparams["opt_class"](networks.parameters())
+        log_probs.sum().backward()
+        optimizer.step()
+    check_memory("num_seeds", hparams["num_seeds"], networks, device)
 
 
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
-    hparams = load_hparams(hparams_file, overrides, WordOptions)
-    refuse_run_options(run_opts, hparams)
-    # What is wrong with the networks shows before anything is written.
-    check_networks(hparams)
+    load = partial(load_hparams, hparams_file, overrides, WordOptions)
+    check(load(), run_opts)
+    # Made anew, since what was tried has changed.
+    hparams = load()
     folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
     with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)

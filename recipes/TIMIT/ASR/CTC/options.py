@@ -4,18 +4,23 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import pydoc
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
+from speechbrain.processing.features import InputNormalization
+from speechbrain.tokenizers.SentencePiece import SentencePiece
 from speechbrain.utils.metric_stats import MetricStats
 from torch.utils.data import DataLoader
 
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.phonemes import PhonemeTokenizer
 from speechbrain_cwrnn.schema import (
     Checked,
     Count,
-    Counts,
+    Depth,
+    Few,
     FileName,
     Flag,
     Folder,
@@ -27,19 +32,19 @@ from speechbrain_cwrnn.schema import (
     OptionalFile,
     OptionalMade,
     Options,
-    Positive,
     SampleRate,
     Share,
     Text,
+    Width,
+    Widths,
     fits,
     makes,
 )
 
-PHONEMES = "speechbrain_cwrnn.phonemes.PhonemeTokenizer"
 FOLDER = Path(__file__).parent / "hparams"
 
 
-Odd = Annotated[int, Field(gt=0), fits(lambda size: size % 2)]
+Odd = Annotated[int, Field(gt=0, lt=100), fits(lambda size: size % 2)]
 
 
 class LoaderOptions(Checked):
@@ -48,7 +53,7 @@ class LoaderOptions(Checked):
     model_config = ConfigDict(extra="allow")
 
     batch_size: Count = None
-    num_workers: Natural = None
+    num_workers: Few = None
 
     @model_validator(mode="after")
     def check_arguments(self):
@@ -83,36 +88,38 @@ class CTCOptions(Options):
     batch_size: Count = None
     annealing_factor: Share = None
     sorting: Literal["ascending", "descending", "random"]
-    num_workers: Natural = None
+    num_workers: Few = None
     dataloader_opts: LoaderOptions
     sample_rate: SampleRate
-    hop_length: Positive
-    n_fft: Count = None
-    n_mels: Count = None
+    hop_length: Annotated[
+        float, Field(gt=0, le=1000, description="a time in ms, up to 1000")
+    ]
+    n_fft: Width = None
+    n_mels: Width = None
     activation: Made = None
     dropout: Share = None
     cnn_blocks: Annotated[
         # SpeechBrain's CRDNN has no pooling for more.
         int, Field(ge=0, le=2, description="0, 1 or 2")
     ] = None
-    cnn_channels: Counts = None
+    cnn_channels: Widths = None
     cnn_kernelsize: Annotated[
         tuple[Odd, Odd],
         Strict(False),
-        Field(description="two odd numbers, as (3, 3)"),
+        Field(description="two odd numbers below 100, as (3, 3)"),
     ] = None
     time_pooling: Flag = None
-    rnn_layers: Count = None
-    rnn_neurons: Count = None
+    rnn_layers: Depth = None
+    rnn_neurons: Width = None
     rnn_bidirectional: Flag = None
-    dnn_blocks: Natural = None
-    dnn_neurons: Count = None
+    dnn_blocks: Few = None
+    dnn_neurons: Width = None
     blank_index: Natural
-    output_neurons: Count
-    tokenizer: Made
+    output_neurons: Width
+    tokenizer: makes(PhonemeTokenizer, SentencePiece)
     wav_augment: OptionalMade = None
     compute_features: Made
-    normalize: Made
+    normalize: makes(InputNormalization)
     lr_annealing: Made
     modules: Modules
     compute_cost: Made
@@ -126,7 +133,7 @@ class CTCOptions(Options):
                 f"blank_index={self.blank_index}: expected one of "
                 f"output_neurons={self.output_neurons}, from 0 on."
             )
-        if self.tokenizer.name == PHONEMES:
+        if pydoc.locate(self.tokenizer.name) is PhonemeTokenizer:
             if self.output_neurons <= self.phn_set:
                 raise InputError(
                     f"output_neurons={self.output_neurons}: expected "

@@ -7,17 +7,23 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-from speechbrain_cwrnn.report import print_results, report_program
+from speechbrain_cwrnn.report import (
+    print_results,
+    read_runs,
+    report_program,
+)
+
+# The columns of results.csv that are read again.
+MEASURED = {"error": str, "valid": float, "test": float}
 
 
 def print_runs(folders):
     """Print the error rates of several runs, in percent."""
-    columns = ["error", "valid", "test"]
     print_results(
         "Error rates in percent:",
-        folders,
-        columns,
-        lambda rows: [rows[0][name] for name in columns],
+        read_runs(folders, MEASURED),
+        list(MEASURED),
+        lambda rows: [rows[0][name] for name in MEASURED],
     )
 
 

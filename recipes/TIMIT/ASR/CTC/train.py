@@ -15,6 +15,13 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+if __name__ == "__main__":
+    import signal
+
+    # Until run_program is called, Ctrl-C ends it without a word, as in C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import gc
 import logging
 import shutil
@@ -33,7 +40,7 @@ from timit_prepare import prepare_timit, refuse_foreign
 
 from speechbrain_cwrnn.audio import read_audio
 from speechbrain_cwrnn.checkpoints import keep_epochs
-from speechbrain_cwrnn.errors import InputError, StoppedError
+from speechbrain_cwrnn.errors import InputError, StoppedError, tried
 from speechbrain_cwrnn.hparams import (
     begin,
     load_hparams,
@@ -215,12 +222,16 @@ def mean_over_processes(value):
 SPLITS = ("train", "valid", "test")
 
 
+def is_of_pieces(hparams):
+    """Whether the units are those of a SentencePiece, which are learnt."""
+    return "model_dir" in getattr(hparams["tokenizer"], "keywords", {})
+
+
 def prepare(hparams, in_use):
     """Write the manifests of the data, and return what it is called, if they
     are not a user's own."""
     folder = Path(hparams["tokenizer_folder"]).absolute()
-    is_learnt = "model_dir" in getattr(hparams["tokenizer"], "keywords", {})
-    is_learnt = is_learnt and not any(folder.glob("*.model"))
+    is_learnt = is_of_pieces(hparams) and not any(folder.glob("*.model"))
     # SpeechBrain hands over all options as one text. Upstream, SentencePiece
     # would have to be called with keyword arguments.
     if is_learnt and set(" ,") & set(str(folder)):
@@ -270,12 +281,17 @@ def make_tokenizer(hparams):
     return getattr(tokenizer, "sp", tokenizer)
 
 
+def shortest(hparams):
+    """The milliseconds of audio that the convolutions need at least: they pad
+    with other frames, also those of faster speech."""
+    kernel, _ = hparams.get("cnn_kernelsize", (3, 3))
+    return (kernel // 2 + 2) * hparams["hop_length"]
+
+
 def read_manifests(hparams):
     """The entries for training, development and test."""
     target, manifests = hparams["target"], []
-    # The convolutions pad with other frames, also those of faster speech.
-    kernel, _ = hparams.get("cnn_kernelsize", (3, 3))
-    least = (kernel // 2 + 2) * hparams["hop_length"]
+    least = shortest(hparams)
     for split in SPLITS:
         path = hparams[f"{split}_annotation"]
         entries = read_manifest(
@@ -360,11 +376,73 @@ def dataio_prep(hparams, tokenizer, manifests):
     ]
 
 
+def check(hparams, run_opts):
+    """Raise an error for what is wrong with options, or with what they name,
+    which is tried once, on a second of noise: before anything is written."""
+    names = {"normalize", "model"}
+    if is_of_pieces(hparams):
+        names.add("tokenizer")
+    check_inference(FOLDER / hparams["inference_file"], hparams, names)
+    device = check_run_options(run_opts, hparams, REFUSED)
+    rate, blank = hparams["sample_rate"], hparams["blank_index"]
+    samples = max(rate, in_samples(shortest(hparams), rate))
+    wavs = torch.randn(2, samples, device=device)
+    lengths = torch.ones(2, device=device)
+    units = torch.tensor([[int(not blank)]] * 2, device=device)
+    unit_lengths = lengths
+    if augment := hparams.get("wav_augment"):
+        with tried("wav_augment"):
+            wavs, lengths = augment(wavs, lengths)
+            units, unit_lengths = augment.replicate_multiple_labels(
+                units, unit_lengths
+            )
+    with tried("compute_features"):
+        feats = hparams["compute_features"](wavs)
+        _, frames, _ = feats.shape
+    expected = wavs.shape[1] // in_samples(hparams["hop_length"], rate) + 1
+    if frames != expected:
+        raise InputError(
+            f"compute_features: expected a frame every hop_length="
+            f"{hparams['hop_length']} ms, {expected} in all, got {frames}."
+        )
+    with tried("modules"):
+        modules = torch.nn.ModuleDict(hparams["modules"]).to(device)
+        model, normalize = modules["model"], modules["normalize"]
+    with tried("normalize"):
+        feats = normalize(feats, lengths)
+    with tried("model"):
+        log_probs = model(feats)
+        batch, _, neurons = log_probs.shape
+    if (batch, neurons) != (len(wavs), hparams["output_neurons"]):
+        raise InputError(
+            f"model: expected output_neurons={hparams['output_neurons']} for "
+            f"each of {len(wavs)} signals, got {neurons} for {batch}."
+        )
+    with tried("compute_cost"):
+        loss = hparams["compute_cost"](log_probs, units, lengths, unit_lengths)
+        loss.backward()
+    with tried("opt_class"):
+        optimizer = hparams["opt_class"](modules.parameters())
+        optimizer.step()
+    with tried("lr_annealing"):
+        for error in (50.0, 100.0):
+            _, new_lr = hparams["lr_annealing"](error)
+        sb.nnet.schedulers.update_learning_rate(optimizer, new_lr)
+    if not is_of_pieces(hparams):
+        with tried("tokenizer"):
+            hparams["tokenizer"]().decode_ids([])
+    with tried("error_stats"):
+        stats = hparams["error_stats"]()
+        stats.append(ids=["a"], predict=[["b"]], target=[["c"]])
+        float(stats.summarize("error_rate"))
+
+
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, test, and write what came of it."""
-    hparams = load_hparams(hparams_file, overrides, CTCOptions)
-    check_inference(FOLDER / hparams["inference_file"], hparams)
-    check_run_options(run_opts, hparams, REFUSED)
+    load = partial(load_hparams, hparams_file, overrides, CTCOptions)
+    check(load(), run_opts)
+    # Made anew, since what was tried has changed.
+    hparams = load()
     sb.utils.distributed.ddp_init_group(run_opts)
     folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
     with sole_run(folder), stoppable(checkpointer):
@@ -382,11 +460,11 @@ def run(hparams_file, run_opts, overrides, hparams):
         corpus = name_corpus(hparams["train_annotation"], manifests[0])
     data = without_places(*manifests)
     run_on_main(begin, args=[hparams, run_opts, in_use, data])
+    tokenizer = make_tokenizer(hparams)
+    check_text(hparams, tokenizer, manifests)
     folder = hparams["output_folder"]
     run_on_main(save_options, args=[hparams_file, overrides, folder])
     sb.create_experiment_directory(folder)
-    tokenizer = make_tokenizer(hparams)
-    check_text(hparams, tokenizer, manifests)
     train_data, valid_data, test_data = dataio_prep(
         hparams, tokenizer, manifests
     )
