@@ -123,7 +123,8 @@ def run_equal(cell):
         brain = make_brain(hparams, rate, CHOOSING_SEEDS, words)
         for epochs in fit(brain, learn, LENGTHS, cell.split):
             _, errors, _ = brain.test(valid)
-            rows.append([float(errors.mean()), epochs, rate])
+            # Rounded, for equals to be equal.
+            rows.append([round(float(errors.mean()), 6), epochs, rate])
     write_csv(cell.folder / "choosing.csv", ["error", "epochs", "lr"], rows)
     # Of equals, the shortest.
     _, length, rate = min(rows)

@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from report import PAPER, PAPER_TASK, percentages, plt, task
+from report import MEASURED, PAPER, PAPER_TASK, percentages, plt, task
 from scipy import stats
 
 from speechbrain_cwrnn import __version__
@@ -51,7 +51,7 @@ def write_study(folder, cells, command):
     for cell in cells:
         if not (cell.folder / RESULTS).exists():
             continue
-        results = read_results(cell.folder)
+        results = read_results(cell.folder, MEASURED)
         kind = cell.size, cell.model
         place = groups[cell.task, cell.protocol].setdefault(kind, {})
         place[cell.split] = results
@@ -200,10 +200,16 @@ def draw(path, kinds, protocol):
                     (box,) = matplotlib.cbook.boxplot_stats(errors)
                 if box is not None:
                     boxes.append(box)
-                    places.append(place + (number - len(models) / 2) * 0.2)
+                    places.append(
+                        place + (number - (len(models) - 1) / 2) * 0.2
+                    )
             if boxes:
                 artists = axes.bxp(
-                    boxes, positions=places, widths=0.17, patch_artist=True
+                    boxes,
+                    positions=places,
+                    widths=0.17,
+                    patch_artist=True,
+                    medianprops={"color": "black"},
                 )
                 for patch in artists["boxes"]:
                     patch.set_facecolor(COLOURS[model])
