@@ -107,12 +107,13 @@ def to_tensor(name, value, expected):
 
 def has_known_values(x):
     """Whether the values of a tensor can be looked at, so that bad ones are an
-    error. To ask a GPU would make it wait for the host, and a compiler or vmap
-    cannot tell."""
+    error. To ask a GPU would make it wait for the host; a compiler or vmap
+    cannot tell, and what is traced is to hold for other values."""
     return (
         x.device.type == "cpu"
         and x.numel() > 0
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
         and not is_mapped(x)
     )
 

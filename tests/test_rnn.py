@@ -581,6 +581,18 @@ class TestOtherUses:
         assert_close(last, expected[1][0])
         assert torch.equal(clock, expected[1][1])
 
+    @pytest.mark.filterwarnings("ignore::FutureWarning")
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+    def test_traced_step(self):
+        """A single step holds for other clocks than it was traced with."""
+        net, x = make(), randn(2, 1, 3)
+        hx = randn(1, 2, 8), torch.ones(1, 2, 1, dtype=torch.long)
+        with torch.no_grad():
+            traced = torch.jit.trace(net, (x, hx))
+            for clock in range(9):
+                hx = hx[0], torch.full((1, 2, 1), clock)
+                assert_close(traced(x, hx)[0], net(x, hx)[0])
+
 
 class TestStateDict:
     """The same weights are another network with other periods."""
