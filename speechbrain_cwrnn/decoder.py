@@ -92,8 +92,7 @@ class AttentionalRNNDecoder(RNN.AttentionalRNNDecoder):
     re_init : bool
         Whether recurrent weights start out orthogonal.
     normalization : str or None
-        That of a `ClockworkLiGRU`. "batchnorm" has nothing but one step of the
-        batch to take its statistics from.
+        That of a `ClockworkLiGRU`: "layernorm", or None for a bias.
     scaling : float
         What scores are multiplied with, to sharpen the attention.
     channels : int
@@ -163,6 +162,12 @@ class AttentionalRNNDecoder(RNN.AttentionalRNNDecoder):
             raise InputError(
                 f"periods={periods}, group_sizes={group_sizes}: expected none "
                 f"for rnn_type={rnn_type!r}, whose units all run at each step."
+            )
+        if kind == "clockwork_ligru" and normalization == "batchnorm":
+            raise InputError(
+                "normalization='batchnorm': expected 'layernorm' or None (a "
+                "decoder sees one step of the batch at a time, whose "
+                "statistics are not those of another)."
             )
         if nonlinearity is None:
             nonlinearity = "tanh" if is_clockwork else "relu"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import assert_equal
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.decoders import (
@@ -307,7 +308,7 @@ def test_options():
         enc_dim: 4
         input_size: 6
         nonlinearity: relu
-        normalization: batchnorm
+        normalization: null
         re_init: False
         bias: False
         dropout: 0.3
@@ -318,7 +319,7 @@ def test_options():
     assert net.rnn_type == "clockwork_ligru"
     assert isinstance(layer, ClockworkLiGRU)
     assert (layer.periods, layer.group_sizes) == ((1, 5), (5, 3))
-    assert (layer.nonlinearity, layer.normalization) == ("relu", "batchnorm")
+    assert (layer.nonlinearity, layer.normalization) == ("relu", None)
     assert (layer.bias, layer.dropout, layer.num_layers) == (False, 0.3, 2)
     assert (layer.input_size, net.drop.p) == (11, 0.3)
     own = layer.weight_hh_l0_g1[:, :3]
@@ -350,6 +351,10 @@ def test_options():
             r"rnn_type='gru'",
         ),
         (
+            {"rnn_type": "clockwork_ligru", "normalization": "batchnorm"},
+            "normalization='batchnorm': expected 'layernorm' or None",
+        ),
+        (
             {"periods": [2, 1]},
             r"periods=\[2, 1\]: expected strictly increasing",
         ),
@@ -379,3 +384,51 @@ def test_bfloat16(rnn_type):
         output, _ = net(x, states, wav_len)
     assert output.dtype == torch.bfloat16
     assert 0 < (output - expected).abs().max() < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rnn_type", KINDS)
+def test_learns_to_copy(rnn_type):
+    """An encoder and a decoder learn to repeat up to eight symbols, and a
+    greedy search finds most of those that were not trained on."""
+    T, B, symbols = 8, 16, 10
+    decoder = AttentionalRNNDecoder(
+        rnn_type, "location", 48, 32, 1, 32, 16, channels=8, kernel_size=3
+    )
+    read, say = torch.nn.Embedding(symbols, 16), torch.nn.Embedding(symbols, 16)
+    encoder = torch.nn.GRU(16, 16, batch_first=True, bidirectional=True)
+    linear = Linear(symbols, input_size=48)
+    searcher = S2SRNNGreedySearcher(
+        embedding=say,
+        decoder=decoder,
+        linear=linear,
+        bos_index=BOS,
+        eos_index=EOS,
+        min_decode_ratio=0.0,
+        max_decode_ratio=1.2,
+    )
+    modules = torch.nn.ModuleList([read, encoder, searcher])
+    optimizer = torch.optim.Adam(modules.parameters(), 5e-3)
+
+    def draw(B):
+        steps = torch.randint(3, T + 1, (B,))
+        x = torch.randint(2, symbols, (B, T))
+        return torch.where(torch.arange(T) < steps[:, None], x, EOS), steps
+
+    for _ in range(200):
+        x, steps = draw(B)
+        states, _ = encoder(read(x))
+        fed = F.pad(x, (1, 0), value=BOS)
+        output, _ = decoder(say(fed), states, steps / T)
+        inside = torch.arange(T + 1) <= steps[:, None]
+        wanted = F.pad(x, (0, 1), value=EOS)[inside]
+        loss = F.cross_entropy(linear(output)[inside], wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    modules.eval()
+    x, steps = draw(100)
+    found, *_ = searcher(encoder(read(x))[0], steps / T)
+    wrong = sum(y != own[:n].tolist() for y, own, n in zip(found, x, steps))
+    assert wrong <= 10
