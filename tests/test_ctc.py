@@ -12,74 +12,20 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 import torch
-from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
+from helpers import killed_at, read_csv, recipe_modules, run_recipe
 from speechbrain import Stage
 from speechbrain.decoders import ctc_greedy_decode
 from speechbrain.nnet.losses import ctc_loss
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
+from tiny_ctc import RECIPE, SMALL, flags
 
 from speechbrain_cwrnn import __version__
 from speechbrain_cwrnn.errors import InputError, StoppedError
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 from speechbrain_cwrnn.run_options import check_run_options
 
-RECIPE = RECIPES / "TIMIT" / "ASR" / "CTC"
-SENTENCES = 2
-SMALL = {
-    "cnn_channels": "(8, 16)",
-    "rnn_layers": 1,
-    "rnn_neurons": 48,
-    "dnn_blocks": 1,
-    "dnn_neurons": 48,
-    "dropout": 0,
-    "batch_size": 1,
-    "wav_augment": "null",
-    "lr": 0.005,
-    "annealing_factor": 1,
-}
-
-
-@pytest.fixture
-def recipe():
-    """The modules of the recipe."""
-    names = ("train", "transcribe_live")
-    with recipe_modules("TIMIT/ASR/CTC", *names) as modules:
-        yield modules
-
-
-@pytest.fixture(scope="session")
-def few(synthetic_timit, tmp_path_factory):
-    """A corpus of a few short sentences, by one speaker.
-
-    They are the same for training, development and test, so that those show
-    whether a model has learnt them by heart.
-    """
-    folder = tmp_path_factory.mktemp("few") / "TIMIT"
-    reader = min(synthetic_timit.glob("TRAIN/DR2/*"))
-    sentences = sorted(
-        reader.glob("S[IX]*.WAV"), key=lambda path: path.stat().st_size
-    )
-    for speaker in ("TRAIN/DR2/MABC0", "TEST/DR1/FAKS0", "TEST/DR1/MDAB0"):
-        (folder / speaker).mkdir(parents=True)
-        for path in sentences[:SENTENCES]:
-            for suffix in (".WAV", ".WRD", ".PHN", ".TXT"):
-                shutil.copy(path.with_suffix(suffix), folder / speaker)
-    shutil.copy(synthetic_timit / "SYNTHETIC.txt", folder)
-    return folder
-
-
-def flags(few, folder, **options):
-    """Options for a small model."""
-    options = {
-        "data_folder": few,
-        "output_folder": folder,
-        **SMALL,
-        **options,
-    }
-    return [
-        str(x) for pair in options.items() for x in (f"--{pair[0]}", pair[1])
-    ]
+pytest_plugins = "ctc_fixtures"
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def measure(run, args):
     folder = run.folder(args)
     if not (folder / RESULTS).is_file():
         return [np.nan] * 3
-    (row,) = read_results(folder)
+    (row,) = read_results(folder, {"valid": float, "test": float})
     return float(row["valid"]), float(row["test"]), seconds_an_epoch(folder)
 
 

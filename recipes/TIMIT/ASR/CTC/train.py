@@ -31,6 +31,7 @@ from pathlib import Path
 
 import speechbrain as sb
 import torch
+from finetune import fit_layers, load_and_swap
 from options import FOLDER, CTCOptions
 from report import print_runs
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -95,6 +96,11 @@ class ASRBrain(sb.Brain):
 
     def compute_forward(self, batch, stage):
         """Log probabilities [B, T, units] and their relative lengths [B]."""
+        feats, lengths = self.compute_features(batch, stage)
+        return self.modules.model(feats), lengths
+
+    def compute_features(self, batch, stage):
+        """What the model sees [B, T, F], and relative lengths [B]."""
         wavs, wav_lens = batch.sig
         wavs, wav_lens = wavs.to(self.device), wav_lens.to(self.device)
         augment = getattr(self.hparams, "wav_augment", None)
@@ -105,8 +111,7 @@ class ASRBrain(sb.Brain):
         hop = in_samples(self.hparams.hop_length, self.hparams.sample_rate)
         frames = (wav_lens * wavs.shape[1]).round() // hop + 1
         lengths = frames / feats.shape[1]
-        feats = self.modules.normalize(feats, lengths)
-        return self.modules.model(feats), lengths
+        return self.modules.normalize(feats, lengths), lengths
 
     def compute_objectives(self, predictions, batch, stage):
         """The CTC loss."""
@@ -444,6 +449,8 @@ def main(hparams_file, run_opts, overrides):
     # Made anew, since what was tried has changed.
     hparams = load()
     sb.utils.distributed.ddp_init_group(run_opts)
+    if "source" in hparams:
+        hparams["swapped"] = load_and_swap(hparams)
     folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
     with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)
@@ -476,17 +483,20 @@ def run(hparams_file, run_opts, overrides, hparams):
         checkpointer=hparams["checkpointer"],
     )
     brain.tokenizer = tokenizer
+    train_loader_kwargs = {
+        **hparams["dataloader_opts"],
+        "shuffle": hparams["sorting"] == "random",
+        # The loader draws the seed of its workers where an epoch begins, and
+        # once more where one goes on: not from everybody's numbers.
+        "generator": torch.Generator(),
+    }
+    if "swapped" in hparams and not brain.checkpointer.list_checkpoints():
+        fit_layers(brain, run_opts, train_data, train_loader_kwargs)
     brain.fit(
         hparams["epoch_counter"],
         train_data,
         valid_data,
-        train_loader_kwargs={
-            **hparams["dataloader_opts"],
-            "shuffle": hparams["sorting"] == "random",
-            # The loader draws the seed of its workers where an epoch begins,
-            # and once more where one goes on: not from everybody's numbers.
-            "generator": torch.Generator(),
-        },
+        train_loader_kwargs=train_loader_kwargs,
         valid_loader_kwargs=hparams["dataloader_opts"],
     )
     name = hparams["error_name"]

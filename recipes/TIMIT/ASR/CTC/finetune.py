@@ -1,0 +1,168 @@
+"""Clockwork layers in a model that was trained with others.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import copy
+import logging
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import speechbrain as sb
+import torch
+from speechbrain.nnet.losses import mse_loss
+from speechbrain.utils.checkpoints import torch_patched_state_dict_load
+from speechbrain.utils.epoch_loop import EpochCounter
+
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.state_dicts import format_misfits, list_misfits
+from speechbrain_cwrnn.swap import swap_rnns
+
+logger = logging.getLogger(__name__)
+
+
+def load_and_swap(hparams):
+    """Load the model that is trained already, and swap its RNNs.
+
+    Arguments
+    ---------
+    hparams : dict
+        source, pretrainer, model, layer, where and frozen, of the YAML file.
+        The model becomes the new one.
+
+    Returns
+    -------
+    Swapped
+        The new layers beside the old ones.
+    """
+    source, model = Path(hparams["source"]), hparams["model"]
+    path = source / "model.ckpt"
+    if not path.is_file():
+        raise InputError(
+            f"source={source}: expected the folder of a model that this recipe "
+            f"has trained, and there is no {path.name}."
+        )
+    own, found = model.state_dict(), torch_patched_state_dict_load(path)
+    if misfits := list_misfits(own, found):
+        raise InputError(
+            f"source={source}: expected a model as it was trained, with the "
+            f"same options.\n{format_misfits(misfits, own, found)}"
+        )
+    hparams["pretrainer"].collect_files(default_source=str(source))
+    hparams["pretrainer"].load_collected()
+    old = copy.deepcopy(model).eval().requires_grad_(False)
+    report = swap_rnns(model, hparams["layer"], hparams["where"])
+    freeze(model, hparams["frozen"])
+    return Swapped(old, model, [swap.name for swap in report])
+
+
+def freeze(model, patterns):
+    """Leave parameters as they are, by their names."""
+    if patterns is None:
+        return
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        frozen = [name for name in names if fnmatchcase(name, pattern)]
+        if not frozen:
+            raise InputError(
+                f"frozen={pattern}: expected names of parameters, such as "
+                f"{names[0]}, where * is any text."
+            )
+        for name in frozen:
+            model.get_parameter(name).requires_grad_(False)
+
+
+class Swapped(torch.nn.Module):
+    """What the old and the new layers give for the same input.
+
+    Arguments
+    ---------
+    old : torch.nn.Module
+        The model with the old ones.
+    new : torch.nn.Module
+        The same with the new ones.
+    names : list of str
+        Where they are.
+    """
+
+    def __init__(self, old, new, names):
+        super().__init__()
+        # Not a part of it, so that it is neither trained nor sent around.
+        self.old = [old]
+        self.names = names
+        self.layers = torch.nn.ModuleList(map(new.get_submodule, names))
+
+    def forward(self, feats):
+        """For each layer, what the new one gives and what the old one gave."""
+        seen = {}
+        (old,) = self.old
+        old.to(feats.device)
+        handles = [
+            old.get_submodule(name).register_forward_hook(
+                lambda _, inputs, outputs, name=name: seen.update(
+                    {name: (inputs[0], outputs[0])}
+                )
+            )
+            for name in self.names
+        ]
+        with torch.no_grad():
+            old(feats)
+        for handle in handles:
+            handle.remove()
+        return [
+            (layer(seen[name][0])[0], seen[name][1])
+            for name, layer in zip(self.names, self.layers)
+        ]
+
+
+def fit_layers(brain, run_opts, train_data, loader_kwargs):
+    """Fit the new layers to what the old ones gave, by the mean square.
+
+    Arguments
+    ---------
+    brain : ASRBrain
+        Makes the features, and has the options, and what `load_and_swap`
+        returned.
+    run_opts : speechbrain.utils.run_opts.RunOptions
+        Those of the training.
+    train_data : DynamicItemDataset
+        That of the training; its texts are not used.
+    loader_kwargs : dict
+        Arguments of its loader.
+    """
+
+    class FitBrain(sb.Brain):
+        """Trains the new layers alone."""
+
+        def compute_forward(self, batch, stage):
+            """Pairs of what the new and the old layers give, and lengths."""
+            feats, lengths = brain.compute_features(batch, stage)
+            return self.modules.swapped(feats), lengths
+
+        def compute_objectives(self, predictions, batch, stage):
+            """The mean over all valid frames, of all layers."""
+            pairs, lengths = predictions
+            return sum(mse_loss(new, old, lengths) for new, old in pairs)
+
+        def on_stage_end(self, stage, stage_loss, epoch):
+            """Logs."""
+            logger.info(
+                f"fit epoch: {epoch} - mean square of what is apart: "
+                f"{stage_loss:.2e}"
+            )
+
+    hparams = brain.hparams
+    fitting = FitBrain(
+        modules={"swapped": hparams.swapped},
+        opt_class=lambda parameters: torch.optim.Adam(
+            parameters, lr=hparams.fit_lr
+        ),
+        run_opts=run_opts,
+    )
+    fitting.fit(
+        EpochCounter(hparams.number_of_fit_epochs),
+        train_data,
+        train_loader_kwargs=loader_kwargs,
+    )
