@@ -14,7 +14,8 @@ SENTENCES = 2
 @pytest.fixture
 def recipe():
     """The modules of the recipe."""
-    with recipe_modules("TIMIT/ASR/CTC", "train") as modules:
+    names = ("train", "transcribe_live")
+    with recipe_modules("TIMIT/ASR/CTC", *names) as modules:
         yield modules
 
 

@@ -101,10 +101,14 @@ class TestHparams:
     """A YAML file and the script that reads it know the same keys."""
 
     def test_all_are_used(self, path):
-        """By train.py, unless by the YAML file itself or by SpeechBrain."""
+        """By train.py, or what it imports of ours; unless by the YAML file
+        itself or by SpeechBrain."""
         keys, used = declared(path.read_text(encoding="utf-8"))
-        _, asked = asked_for(parse(path.parent.parent / "train.py"))
-        used = used | matching(asked, keys) | RunOptions().as_dict().keys()
+        train = path.parent.parent / "train.py"
+        for code in (parse(train), *imported(train)):
+            _, asked = asked_for(code)
+            used = used | matching(asked, keys)
+        used = used | RunOptions().as_dict().keys()
         assert keys <= used, f"not used: {sorted(keys - used)}"
 
     def test_all_are_checked(self, path):

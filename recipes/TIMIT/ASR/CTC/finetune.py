@@ -36,7 +36,7 @@ def load_and_swap(hparams):
     Swapped
         The new layers beside the old ones.
     """
-    source, model = Path(hparams["source"]), hparams["model"]
+    source, model = Path(hparams.get("source")), hparams["model"]
     path = source / "model.ckpt"
     if not path.is_file():
         raise InputError(
@@ -49,11 +49,12 @@ def load_and_swap(hparams):
             f"source={source}: expected a model as it was trained, with the "
             f"same options.\n{format_misfits(misfits, own, found)}"
         )
-    hparams["pretrainer"].collect_files(default_source=str(source))
-    hparams["pretrainer"].load_collected()
+    pretrainer = hparams.get("pretrainer")
+    pretrainer.collect_files(default_source=str(source))
+    pretrainer.load_collected()
     old = copy.deepcopy(model).eval().requires_grad_(False)
-    report = swap_rnns(model, hparams["layer"], hparams["where"])
-    freeze(model, hparams["frozen"])
+    report = swap_rnns(model, hparams.get("layer"), hparams.get("where"))
+    freeze(model, hparams.get("frozen"))
     return Swapped(old, model, [swap.name for swap in report])
 
 
@@ -117,20 +118,19 @@ class Swapped(torch.nn.Module):
         ]
 
 
-def fit_layers(brain, run_opts, train_data, loader_kwargs):
+def fit_layers(swapped, brain, run_opts, data):
     """Fit the new layers to what the old ones gave, by the mean square.
 
     Arguments
     ---------
+    swapped : Swapped
+        What `load_and_swap` returned.
     brain : ASRBrain
-        Makes the features, and has the options, and what `load_and_swap`
-        returned.
+        Makes the features, and has the options.
     run_opts : speechbrain.utils.run_opts.RunOptions
         Those of the training.
-    train_data : DynamicItemDataset
-        That of the training; its texts are not used.
-    loader_kwargs : dict
-        Arguments of its loader.
+    data : torch.utils.data.DataLoader
+        Batches of the training; their texts are not used.
     """
 
     class FitBrain(sb.Brain):
@@ -153,16 +153,14 @@ def fit_layers(brain, run_opts, train_data, loader_kwargs):
                 f"{stage_loss:.2e}"
             )
 
-    hparams = brain.hparams
     fitting = FitBrain(
-        modules={"swapped": hparams.swapped},
+        modules={"swapped": swapped},
         opt_class=lambda parameters: torch.optim.Adam(
-            parameters, lr=hparams.fit_lr
+            parameters, lr=getattr(brain.hparams, "fit_lr", None)
         ),
         run_opts=run_opts,
     )
     fitting.fit(
-        EpochCounter(hparams.number_of_fit_epochs),
-        train_data,
-        train_loader_kwargs=loader_kwargs,
+        EpochCounter(getattr(brain.hparams, "number_of_fit_epochs", None)),
+        data,
     )

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, Strict, model_validator
 from speechbrain.processing.features import InputNormalization
 from speechbrain.tokenizers.SentencePiece import SentencePiece
 from speechbrain.utils.metric_stats import MetricStats
+from speechbrain.utils.parameter_transfer import Pretrainer
 from torch.utils.data import DataLoader
 
 from speechbrain_cwrnn.errors import InputError
@@ -32,6 +33,7 @@ from speechbrain_cwrnn.schema import (
     OptionalFile,
     OptionalMade,
     Options,
+    Positive,
     SampleRate,
     Share,
     Text,
@@ -124,6 +126,13 @@ class CTCOptions(Options):
     modules: Modules
     compute_cost: Made
     error_stats: makes(MetricStats)
+    source: FileName = None
+    pretrainer: makes(Pretrainer) = None
+    layer: Made = None
+    where: object = None
+    frozen: object = None
+    number_of_fit_epochs: Few = None
+    fit_lr: Positive = None
 
     @model_validator(mode="after")
     def check_units(self):

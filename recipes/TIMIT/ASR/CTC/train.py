@@ -449,8 +449,6 @@ def main(hparams_file, run_opts, overrides):
     # Made anew, since what was tried has changed.
     hparams = load()
     sb.utils.distributed.ddp_init_group(run_opts)
-    if "source" in hparams:
-        hparams["swapped"] = load_and_swap(hparams)
     folder, checkpointer = hparams["output_folder"], hparams["checkpointer"]
     with sole_run(folder), stoppable(checkpointer):
         run(hparams_file, run_opts, overrides, hparams)
@@ -458,6 +456,7 @@ def main(hparams_file, run_opts, overrides):
 
 def run(hparams_file, run_opts, overrides, hparams):
     """Train in the output folder, which is no other run's."""
+    swapped = load_and_swap(hparams) if hparams.get("source") else None
     may_differ = ["data_folder", "batch_size", "num_workers"]
     may_differ += ["number_of_epochs", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
@@ -490,8 +489,11 @@ def run(hparams_file, run_opts, overrides, hparams):
         # once more where one goes on: not from everybody's numbers.
         "generator": torch.Generator(),
     }
-    if "swapped" in hparams and not brain.checkpointer.list_checkpoints():
-        fit_layers(brain, run_opts, train_data, train_loader_kwargs)
+    if swapped and not brain.checkpointer.list_checkpoints():
+        loader = brain.make_dataloader(
+            train_data, sb.Stage.TRAIN, **train_loader_kwargs
+        )
+        fit_layers(swapped, brain, run_opts, loader)
     brain.fit(
         hparams["epoch_counter"],
         train_data,
