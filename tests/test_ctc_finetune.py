@@ -96,7 +96,7 @@ def test_learns_by_heart(recipe, few, tmp_path, train_lstm):
 
     source, folder = train_lstm(50), tmp_path / "out"
     options = {
-        **{"source": source, "frozen": "output.*", "fit_lr": 0.01},
+        **{"source_folder": source, "frozen": "output.*", "fit_lr": 0.01},
         **{"number_of_fit_epochs": 25, "layer": "{periods: [1, 3]}"},
         **PLAIN,
     }
@@ -131,12 +131,12 @@ def test_bad_source(recipe, few, tmp_path, train_lstm):
     """What is no such model is one sentence, before anything is written."""
     source, folder = train_lstm(1), tmp_path / "out"
     for options, message in (
-        ({"source": tmp_path}, "there is no model.ckpt"),
+        ({"source_folder": tmp_path}, "there is no model.ckpt"),
         ({"rnn_neurons": 32}, r"(?s)with the same options.*weight_ih_l0"),
         ({"frozen": "CNN.*"}, r"frozen=CNN\.\*: expected names"),
         ({"where": "DNN.*"}, r"where='DNN\.\*': expected names of RNNs"),
     ):
-        options = {"source": source, **PLAIN, **options}
+        options = {"source_folder": source, **PLAIN, **options}
         with pytest.raises(InputError, match=message):
             run_recipe(recipe, HPARAMS, *flags(few, folder, **options))
         assert not folder.exists()

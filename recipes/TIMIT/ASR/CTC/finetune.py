@@ -28,7 +28,7 @@ def load_and_swap(hparams):
     Arguments
     ---------
     hparams : dict
-        source, pretrainer, model, layer, where and frozen, of the YAML file.
+        source_folder, pretrainer, model, layer, where and frozen, of the YAML file.
         The model becomes the new one.
 
     Returns
@@ -36,17 +36,17 @@ def load_and_swap(hparams):
     Swapped
         The new layers beside the old ones.
     """
-    source, model = Path(hparams.get("source")), hparams["model"]
+    source, model = Path(hparams.get("source_folder")), hparams["model"]
     path = source / "model.ckpt"
     if not path.is_file():
         raise InputError(
-            f"source={source}: expected the folder of a model that this recipe "
+            f"source_folder={source}: expected the folder of a model that this recipe "
             f"has trained, and there is no {path.name}."
         )
     own, found = model.state_dict(), torch_patched_state_dict_load(path)
     if misfits := list_misfits(own, found):
         raise InputError(
-            f"source={source}: expected a model as it was trained, with the "
+            f"source_folder={source}: expected a model as it was trained, with the "
             f"same options.\n{format_misfits(misfits, own, found)}"
         )
     pretrainer = hparams.get("pretrainer")

@@ -126,7 +126,7 @@ class CTCOptions(Options):
     modules: Modules
     compute_cost: Made
     error_stats: makes(MetricStats)
-    source: FileName = None
+    source_folder: FileName = None
     pretrainer: makes(Pretrainer) = None
     layer: Made = None
     where: object = None

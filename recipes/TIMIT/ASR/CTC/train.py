@@ -456,7 +456,7 @@ def main(hparams_file, run_opts, overrides):
 
 def run(hparams_file, run_opts, overrides, hparams):
     """Train in the output folder, which is no other run's."""
-    swapped = load_and_swap(hparams) if hparams.get("source") else None
+    swapped = load_and_swap(hparams) if hparams.get("source_folder") else None
     may_differ = ["data_folder", "batch_size", "num_workers"]
     may_differ += ["number_of_epochs", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
