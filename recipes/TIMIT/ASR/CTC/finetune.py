@@ -28,8 +28,8 @@ def load_and_swap(hparams):
     Arguments
     ---------
     hparams : dict
-        source_folder, pretrainer, model, layer, where and frozen, of the YAML file.
-        The model becomes the new one.
+        source_folder, pretrainer, model, layer, where and frozen, of the YAML
+        file. The model becomes the new one.
 
     Returns
     -------
@@ -40,14 +40,14 @@ def load_and_swap(hparams):
     path = source / "model.ckpt"
     if not path.is_file():
         raise InputError(
-            f"source_folder={source}: expected the folder of a model that this recipe "
-            f"has trained, and there is no {path.name}."
+            f"source_folder={source}: expected the folder of a model that this "
+            f"recipe has trained, and there is no {path.name}."
         )
     own, found = model.state_dict(), torch_patched_state_dict_load(path)
     if misfits := list_misfits(own, found):
         raise InputError(
-            f"source_folder={source}: expected a model as it was trained, with the "
-            f"same options.\n{format_misfits(misfits, own, found)}"
+            f"source_folder={source}: expected a model as it was trained, with "
+            f"the same options.\n{format_misfits(misfits, own, found)}"
         )
     pretrainer = hparams.get("pretrainer")
     pretrainer.collect_files(default_source=str(source))
