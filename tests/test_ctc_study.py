@@ -7,6 +7,7 @@ import pytest
 from helpers import RECIPES, read_csv, recipe_modules
 
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.report import write_results
 
 HPARAMS = RECIPES / "TIMIT" / "ASR" / "CTC" / "hparams"
@@ -175,11 +176,25 @@ def test_trains(study, synthetic_timit, tmp_path, capsys, monkeypatch):
         assert float(row["s/epoch"]) > 0
 
 
-def test_bad_option(study, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [("--batch_size none", "batch_size"), ("--jobs 0", "--jobs 0: expected")],
+)
+def test_bad_option(study, tmp_path, monkeypatch, options, message):
     """It is one sentence, before anything is written."""
     folder = tmp_path / "new"
-    options = f"--output_folder {folder} --batch_size none"
+    options = f"--output_folder {folder} {options}"
     monkeypatch.setattr(sys, "argv", ["study.py", *options.split()])
-    with pytest.raises(SystemExit, match="Error: .*batch_size"):
+    with pytest.raises(SystemExit, match=f"Error: .*{message}"):
         study.main()
     assert not folder.exists()
+
+
+def test_folder_of_another_study(study, tmp_path, monkeypatch):
+    """Two in one folder would train the same."""
+    monkeypatch.setattr(
+        sys, "argv", ["study.py", f"--output_folder={tmp_path}"]
+    )
+    with sole_run(tmp_path):
+        with pytest.raises(SystemExit, match="expected no other run in it"):
+            study.main()

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
+from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import (
     RESULTS,
@@ -181,7 +182,10 @@ def main():
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     args, args.options = parser.parse_known_args()
     try:
-        print_table(COLUMNS, compare(args))
+        if args.jobs < 1:
+            raise InputError(f"--jobs {args.jobs}: expected at least 1.")
+        with sole_run(args.output_folder):
+            print_table(COLUMNS, compare(args))
     except (InputError, OSError) as error:
         sys.exit(f"Error: {error}")
 
