@@ -7,9 +7,13 @@ Authors
 import argparse
 import csv
 import os
+import platform
+import shlex
 import sys
 import tempfile
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +265,40 @@ def summarize(errors, decimals=4):
 def print_table(columns, rows):
     """Print what `tables.format_table` makes of the same arguments."""
     print(format_table(columns, rows))
+
+
+def print_provenance(command):
+    """Print where numbers come from: command, date, machine and versions.
+
+    Arguments
+    ---------
+    command : list of str
+        What was called, as `sys.argv`.
+
+    Example
+    -------
+    >>> print_provenance(["study.py", "--jobs", "2"])
+        python study.py --jobs 2
+    <BLANKLINE>
+    (20...; ... cores; Python ..., torch ..., speechbrain_cwrnn ...)
+    """
+    print(f"    python {shlex.join(command)}\n")
+    versions = [f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name)}" for name in ("torch", "speechbrain")]
+    versions += [f"speechbrain_cwrnn {__version__}"]
+    facts = [f"{datetime.now(timezone.utc):%Y-%m-%d}", name_machine()]
+    print(f"({'; '.join([*facts, ', '.join(versions)])})")
+
+
+def name_machine():
+    """The processor and its number of cores."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    name = line.partition(":")[2].strip()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def print_results(title, runs, columns, cells):

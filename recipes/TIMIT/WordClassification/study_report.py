@@ -6,22 +6,18 @@ Authors
 
 import io
 import itertools
-import platform
-import shlex
 from collections import defaultdict
 from contextlib import redirect_stdout
-from datetime import datetime, timezone
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-import torch
 from report import MEASURED, PAPER, PAPER_TASK, percentages, plt, task
 from scipy import stats
 
-from speechbrain_cwrnn import __version__
 from speechbrain_cwrnn.report import (
     RESULTS,
+    print_provenance,
     print_table,
     read_results,
     save_figure,
@@ -64,12 +60,7 @@ def write_study(folder, cells, command):
     write_csv(folder / "study.csv", columns, rows)
     text = io.StringIO()
     with redirect_stdout(text):
-        print(f"    python {shlex.join(command)}\n")
-        print(
-            f"{datetime.now(timezone.utc):%Y-%m-%d}, {platform.machine()}, "
-            f"Python {platform.python_version()}, torch {torch.__version__}, "
-            f"speechbrain_cwrnn {__version__}"
-        )
+        print_provenance(command)
         for (name, protocol), kinds in groups.items():
             picture = f"{name}_{protocol}.png"
             draw(folder / picture, kinds, protocol)
