@@ -6,7 +6,7 @@ Authors
 
 import os
 import re
-import wave
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -128,14 +128,16 @@ class Recording(soundfile.SoundFile):
         """
         if not self.is_exact or self.format == "FLAC":
             return sum(len(block) for block in self.blocks(0))
-        size = self.frames * self.channels * EXACT[self.subtype]
-        told = told_by_header(self.name) or self.frames
-        if told != self.frames or size > os.path.getsize(self.name):
+        size = self.channels * EXACT[self.subtype]
+        told, has_more = told_by_header(self.name, size)
+        told = self.frames if told is None else told
+        is_there = self.frames * size <= os.path.getsize(self.name)
+        if told != self.frames or not is_there:
             raise InputError(
                 f"{self.called}: expected {told} samples, as its header says, "
                 f"found {self.frames}."
             )
-        if has_more(self.name):
+        if has_more:
             raise InputError(
                 f"{self.called}: expected {told} samples, as its header says, "
                 f"found more behind them."
@@ -154,61 +156,70 @@ class Recording(soundfile.SoundFile):
         return np.concatenate(parts)
 
 
-def told_by_header(path):
+# By the first bytes of a file: the length of its head, how a chunk tells its
+# size, which chunk has the samples, and the bytes that this has before them.
+CHUNKS = {
+    b"RIFF": (12, "little", 4, b"data", 0),
+    b"FORM": (12, "big", 4, b"SSND", 8),
+    b"caff": (8, "big", 8, b"data", 4),
+}
+
+
+def told_by_header(path, size):
     """The frames that a header tells of, where soundfile counts those that are
-    there instead; None where it tells of none.
+    there instead; and whether more bytes follow that are no chunks.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    size : int
+        The bytes of a frame.
+
+    Returns
+    -------
+    told : int or None
+        None where it tells of none, or in a way that is not known here.
+    has_more : bool
+        Whether there are samples of which the header does not tell.
 
     Example
     -------
     >>> path = getfixture("tmp_path") / "a.wav"
     >>> soundfile.write(path, [0.0, 0.5, 0.25], 8000)
-    >>> _ = path.write_bytes(path.read_bytes()[:-2])
-    >>> told_by_header(path), soundfile.info(path).frames
-    (3, 2)
+    >>> whole = path.read_bytes()
+    >>> _ = path.write_bytes(whole[:-2])
+    >>> told_by_header(path, size=2), soundfile.info(path).frames
+    ((3, False), 2)
+    >>> _ = path.write_bytes(whole + bytes(99))
+    >>> told_by_header(path, size=2), soundfile.info(path).frames
+    ((3, True), 3)
     """
+    told, has_more = None, False
     with open(path, "rb") as file:
         header = file.read(1024)
-    if header.startswith(b"NIST_1A"):
-        field = re.search(rb"sample_count -i (\d+)", header)
-        return int(field[1]) if field else None
-    if not header.startswith(b"RIFF"):
-        return None
-    try:
-        with wave.open(os.fspath(path)) as file:
-            frames = file.getnframes()
-            size = frames * file.getnchannels() * file.getsampwidth()
-    except (wave.Error, EOFError):
-        # Of another code than PCM.
-        return None
+        if header.startswith(b"NIST_1A"):
+            field = re.search(rb"sample_count -i (\d+)", header)
+            return int(field[1]) if field else None, False
+        if header.startswith(b".snd"):
+            start, told = struct.unpack_from(">II", header, 4)
+            has_more = os.path.getsize(path) > start + told
+        elif header[:4] in CHUNKS:
+            head, order, width, samples, before = CHUNKS[header[:4]]
+            file.seek(head)
+            while len(chunk := file.read(4 + width)) == 4 + width:
+                name, length = chunk[:4], int.from_bytes(chunk[4:], order)
+                has_more = not re.fullmatch(rb"[ -~]{4}", name)
+                if has_more:
+                    break
+                told = length - before if name == samples else told
+                # Those of four bytes are padded to an even number.
+                padding = length % 2 if width == 4 else 0
+                file.seek(length + padding, os.SEEK_CUR)
     # What a program writes to a pipe is of 1 GiB or more, by its header.
-    return frames if size < 2**30 else None
-
-
-# How the number of bytes of a chunk is written.
-ORDERS = {b"RIFF": "little", b"FORM": "big"}
-
-
-def has_more(path):
-    """Whether bytes follow the samples of WAV or AIFF that are no chunks, hence
-    samples of which the header does not tell.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "a.wav"
-    >>> soundfile.write(path, [0.0, 0.5, 0.25], 8000)
-    >>> before = has_more(path)
-    >>> _ = path.write_bytes(path.read_bytes() + bytes(99))
-    >>> before, has_more(path)
-    (False, True)
-    """
-    with open(path, "rb") as file:
-        order = ORDERS.get(file.read(12)[:4])
-        while order and len(head := file.read(8)) == 8:
-            if not re.fullmatch(rb"[ -~]{4}", head[:4]):
-                return True
-            size = int.from_bytes(head[4:], order)
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return False
+    if told is None or told >= 2**30:
+        return None, has_more
+    return told // size, has_more
 
 
 def read_audio(name, path, start, stop):

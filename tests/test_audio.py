@@ -52,31 +52,56 @@ def test_parts(tmp_path, sound, name, monkeypatch):
             np.testing.assert_array_equal(part, whole[start:stop])
 
 
-@pytest.mark.parametrize("kind, chunk", [("WAV", b"data"), ("AIFF", b"SSND")])
-def test_header_of_too_few_samples(tmp_path, sound, kind, chunk):
-    """The others are not lost in silence."""
+# By the kind of file: what stands before the size of the samples, how this is
+# written, and what it counts besides.
+HEADERS = {
+    "WAV": (b"data", "little", 4, 0),
+    "AIFF": (b"SSND", "big", 4, 8),
+    "AU": (b".snd\0\0\0\x18", "big", 4, 0),
+    "CAF": (b"data", "big", 8, 4),
+}
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "ULAW"])
+@pytest.mark.parametrize("kind", HEADERS)
+def test_header_of_other_samples(tmp_path, sound, kind, subtype):
+    """Of fewer or more than there are: none is lost in silence."""
     path = tmp_path / "a"
-    soundfile.write(path, sound, 8000, format=kind, subtype="PCM_16")
+    soundfile.write(path, sound, 8000, format=kind, subtype=subtype)
     content = path.read_bytes()
-    order = {"WAV": "little", "AIFF": "big"}[kind]
-    place = content.index(chunk) + 4
-    for size, tail, message in (
-        (40000, b"", None),
+    before, order, width, besides = HEADERS[kind]
+    place = content.index(before) + len(before)
+    size = int.from_bytes(content[place : place + width], order)
+    frame = audio.EXACT[subtype]
+    assert size == 20000 * frame + besides
+
+    def chunk(length, body=b""):
+        return b"LIST" + length.to_bytes(width, order) + body
+
+    fewer = "[0-9]+ samples, as its .*, found more behi"
+    cases = [(-5000, b"", fewer), (0, bytes(12), f"20000 {fewer[7:]}")]
+    if kind != "AU":
         # Chunks, also where something is cut off.
-        (40000, b"LIST" + (2).to_bytes(4, order) + b"ab", None),
-        (40000, b"LIST" + (1).to_bytes(4, order) + b"a\0LIST\0\0\0\0", None),
-        (40000, b"LIST\0\0", None),
-        (30000, b"", "a: expected 1[0-9]* samples, as its .*, found more behi"),
-        (40000, bytes(8), "a: expected 20000 samples, as its header says, fou"),
-    ):
-        size += {"WAV": 0, "AIFF": 8}[kind]
-        told = size.to_bytes(4, order)
-        path.write_bytes(content[:place] + told + content[place + 4 :] + tail)
+        tails = chunk(2, b"ab"), chunk(0)[:6]
+        cases += [(0, tail, None) for tail in tails]
+        odd = b"a" if kind == "CAF" else b"a\0"
+        cases.append((0, chunk(1, odd) + chunk(2, b"ab"), None))
+    if kind != "CAF":
+        # Which soundfile does not read.
+        cases.append((5000, b"", "25000 samples, as its header says, found 20"))
+    if kind in ("AU", "WAV"):
+        # As programs write that do not know it.
+        cases.append((2**32 - 1, b"", None))
+    for more, tail, message in cases:
+        told = min(size + more * frame, 2**32 - 1).to_bytes(width, order)
+        path.write_bytes(
+            content[:place] + told + content[place + width :] + tail
+        )
         with Recording(path, "a") as recording:
             if message is None:
                 assert recording.count() == 20000
             else:
-                with pytest.raises(InputError, match=f"^{message}"):
+                with pytest.raises(InputError, match=f"^a: expected {message}"):
                     recording.count()
 
 
