@@ -20,6 +20,11 @@ from speechbrain_cwrnn.inputs import (
     project_backward,
     split_inputs,
 )
+from speechbrain_cwrnn.lengths import (
+    ticks_inside,
+    zero_padding,
+    zero_padding_,
+)
 from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.op import one_leading, register_vmap
 
@@ -128,6 +133,7 @@ def recur_op(
     weight: torch.Tensor,
     h0: torch.Tensor,
     mask: Optional[torch.Tensor],  # noqa: UP045
+    steps: Optional[torch.Tensor],  # noqa: UP045
     clocks: Optional[torch.Tensor],  # noqa: UP045
     clock: int,
     periods: list[int],
@@ -138,13 +144,20 @@ def recur_op(
     backend: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The output [..., B, T, H], from the z of each group [..., B, N, C k];
-    and what the backward pass needs."""
+    and what the backward pass needs. Both are zero past the steps [..., B] of
+    each sequence, as in `op`."""
     groups = _groups(clocks, clock, periods, group_sizes, nonlinearity, gated)
     layer = _layer(weight, h0, mask)
     way, engine = choose(backend, h0.unsqueeze(-2), groups)
     values = torch.cat([part.flatten(-3) for part in z], dim=-1)
     kept = split_inputs(one_leading(values, 1), h0.shape[-2], T, groups)
     output = way.forward(layer, kept, groups, engine)
+    if steps is not None:
+        steps = one_leading(steps, 1)
+        zero_padding_(output, steps)
+        for part, period in zip(kept.parts, groups.periods):
+            inside = ticks_inside(T, groups.clock, period, steps)
+            part.masked_fill_(~inside.unsqueeze(-1), 0)
     return output.view(*h0.shape[:-2], *output.shape[1:]), values
 
 
@@ -209,10 +222,10 @@ def _fake_recur_backward(doutput, output, kept, weight, h0, *others):
 
 
 def _save_recur(ctx, inputs, output):
-    z, weight, h0, mask, clocks, *ctx.options = inputs
+    z, weight, h0, mask, steps, clocks, *ctx.options = inputs
     output, kept = output
     ctx.shapes = [part.shape for part in z]
-    ctx.save_for_backward(output, kept, weight, h0, mask, clocks)
+    ctx.save_for_backward(steps, output, kept, weight, h0, mask, clocks)
 
 
 def _recur_gradients(ctx, doutput, _):
@@ -221,12 +234,13 @@ def _recur_gradients(ctx, doutput, _):
             "a gradient of the gradient of a gated layer: expected it by "
             "torch.func, by torch.func.hessian for example."
         )
-    dz, dweight, dh0 = recur_backward_op(
-        doutput, *ctx.saved_tensors, *ctx.options
-    )
+    steps, *tensors = ctx.saved_tensors
+    if steps is not None:
+        doutput = zero_padding(doutput, steps)
+    dz, dweight, dh0 = recur_backward_op(doutput, *tensors, *ctx.options)
     parts = dz.split([shape[-3:].numel() for shape in ctx.shapes], dim=-1)
     dz = [part.view(shape) for part, shape in zip(parts, ctx.shapes)]
-    return dz, dweight, dh0, *[None] * (2 + len(ctx.options))
+    return dz, dweight, dh0, *[None] * (3 + len(ctx.options))
 
 
 recur_op.register_autograd(_recur_gradients, setup_context=_save_recur)

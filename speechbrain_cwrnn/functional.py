@@ -14,15 +14,10 @@ from speechbrain_cwrnn.apart import group_options, project_op, recur_op
 from speechbrain_cwrnn.backend import check_backend
 from speechbrain_cwrnn.cells import Cell, check_nonlinearity
 from speechbrain_cwrnn.checks import has_known_values
-from speechbrain_cwrnn.clock import (
-    Groups,
-    check_clock,
-    check_periods,
-    count_ticks,
-    first_tick,
-)
+from speechbrain_cwrnn.clock import Groups, check_clock, check_periods
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.inputs import split_inputs
+from speechbrain_cwrnn.lengths import last_step, ticks_inside
 from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.op import run, simplify
 from speechbrain_cwrnn.plain import unroll
@@ -44,6 +39,7 @@ def clockwork_rnn(
     periods,
     clock=0,
     nonlinearity="tanh",
+    steps=None,
     backend="auto",
 ):
     """Functional version of a `ClockworkRNN` of one layer and direction.
@@ -72,15 +68,17 @@ def clockwork_rnn(
         Steps since the state was zero, one for all or one per sequence [B].
     nonlinearity : str
         "tanh", "relu" or "leaky_relu".
+    steps : torch.Tensor or None
+        Number of steps of each sequence [B]; None for all.
     backend : str
         Engine of the recurrence; see `speechbrain_cwrnn.backend`.
 
     Returns
     -------
     output : torch.Tensor
-        The state after every step [B, T, H].
+        The state after every step [B, T, H]; zero past the end of a sequence.
     hn : torch.Tensor
-        The state after the last step [B, H].
+        The state after the last step of each sequence [B, H].
 
     Example
     -------
@@ -94,10 +92,11 @@ def clockwork_rnn(
     """
     layer = Layer(x, weight_ih, weight_hh, bias, h0)
     layer, groups = _prepare(layer, periods, clock, Cell(nonlinearity))
+    _check_steps(steps, x)
     check_backend(backend)
     if _is_short(x.shape[1], groups.clock):
         z = F.linear(x, weight_ih, bias)
-        output = unroll(z, weight_hh, layer.h0, groups)
+        output = unroll(z, weight_hh, layer.h0, groups, steps=steps)
     else:
         x, weight_ih, weight, bias = _autocast(
             x, weight_ih, dense_weight(weight_hh), bias
@@ -109,6 +108,7 @@ def clockwork_rnn(
             weight,
             bias,
             layer.h0.to(x.dtype),
+            steps,
             None if at_host else groups.clock,
             groups.clock if at_host else 0,
             groups.periods,
@@ -116,8 +116,7 @@ def clockwork_rnn(
             nonlinearity,
             backend,
         )
-    # A copy: either may be changed in place.
-    return output, output[:, -1].clone()
+    return output, _last(output, steps)
 
 
 def clockwork_ligru(
@@ -174,16 +173,16 @@ def clockwork_ligru(
     mask : torch.Tensor or None
         m, of the recurrent dropout [B, H]; None for one. It has no gradient.
     steps : torch.Tensor or None
-        Number of steps of each sequence [B], for norms; None for all.
+        Number of steps of each sequence [B]; None for all.
     backend : str
         Engine of the recurrence; see `speechbrain_cwrnn.backend`.
 
     Returns
     -------
     output : torch.Tensor
-        The state after every step [B, T, H].
+        The state after every step [B, T, H]; zero past the end of a sequence.
     hn : torch.Tensor
-        The state after the last step [B, H].
+        The state after the last step of each sequence [B, H].
 
     Example
     -------
@@ -198,6 +197,7 @@ def clockwork_ligru(
     layer = Layer(x, weight_ih, weight_hh, bias, h0, mask)
     cell = Cell(nonlinearity, gated=True)
     layer, groups = _prepare(layer, periods, clock, cell)
+    _check_steps(steps, x)
     check_backend(backend)
     B, T, _ = x.shape
     h0, clock = layer.h0, groups.clock
@@ -210,7 +210,7 @@ def clockwork_ligru(
                 for norm, part, period in zip(norms, parts, groups.periods)
             ]
             z = torch.cat(parts, dim=-1)
-        output = unroll(z, weight_hh, h0, groups, mask)
+        output = unroll(z, weight_hh, h0, groups, mask, steps)
     else:
         x, weight_ih, weight, bias = _autocast(
             x, weight_ih, dense_weight(weight_hh), bias
@@ -225,11 +225,20 @@ def clockwork_ligru(
                 for norm, part, period in zip(norms, parts, groups.periods)
             ]
         h0, mask = (t if t is None else t.to(x.dtype) for t in (h0, mask))
-        output, _ = recur_op(parts, weight, h0, mask, *options, T, backend)
+        output, _ = recur_op(
+            parts, weight, h0, mask, steps, *options, T, backend
+        )
         if torch.is_grad_enabled():
             # The operation needs its own for the gradient.
             output = output.clone()
-    return output, output[:, -1].clone()
+    return output, _last(output, steps)
+
+
+def _last(output, steps):
+    """The state after the last step of each sequence [B, H], as a copy: it or
+    the output may be changed in place."""
+    h = last_step(output, steps).squeeze(1)
+    return h.clone() if steps is None else h
 
 
 def dense_weight(weight_hh):
@@ -329,16 +338,9 @@ def _check_kinds(layer):
 def _inside(x, period, clock, steps):
     """Which ticks of a group are inside of each sequence [B, N], or None where
     all are: x [B, T, F]."""
-    B, T, _ = x.shape
     if steps is None and isinstance(clock, int):
         return None
-    first = first_tick(clock, period)
-    if isinstance(clock, torch.Tensor):
-        first = first.unsqueeze(-1)
-    N = count_ticks(T, clock, period)
-    ticks = first + period * torch.arange(N, device=x.device)
-    end = T if steps is None else steps.unsqueeze(-1)
-    return (ticks < end).expand(B, N)
+    return ticks_inside(x.shape[1], clock, period, steps)
 
 
 def _ticks(x, period, clock, steps):
@@ -389,6 +391,21 @@ def _check_shapes(layer, groups):
             raise InputError(
                 f"{name} in {tensor.dtype}: expected {x.dtype}, as of x."
             )
+
+
+def _check_steps(steps, x):
+    """Raise an error for what is no number of steps for each sequence."""
+    if steps is None:
+        return
+    if not isinstance(steps, torch.Tensor):
+        raise InputError(
+            f"steps of type {type(steps).__name__}: expected a tensor."
+        )
+    if steps.shape != x.shape[:1] or steps.dtype != torch.long:
+        raise InputError(
+            f"steps of shape {tuple(steps.shape)} in {steps.dtype}: expected "
+            f"one number for each of {x.shape[0]} sequences, in torch.int64."
+        )
 
 
 def _is_autocast(x):

@@ -7,6 +7,7 @@ Authors
 import torch
 
 from speechbrain_cwrnn.checks import has_known_values, to_tensor
+from speechbrain_cwrnn.clock import count_ticks, first_tick
 from speechbrain_cwrnn.errors import InputError
 
 
@@ -57,12 +58,35 @@ def count_steps(lengths, x):
 
 
 def zero_padding(x, steps):
-    """x [B, T, F] with zeros past the steps [B] of each sequence.
+    """x [..., B, T, F] with zeros past the steps [..., B] of each sequence.
 
     Whatever stood there, NaN too, reaches neither a result nor a gradient.
     """
-    inside = torch.arange(x.shape[1], device=x.device) < steps.unsqueeze(1)
-    return torch.where(inside.unsqueeze(-1), x, 0)
+    return torch.where(_inside(x, steps), x, 0)
+
+
+def zero_padding_(x, steps):
+    """The same in place."""
+    return x.masked_fill_(~_inside(x, steps), 0)
+
+
+def _inside(x, steps):
+    """Which steps of x [..., B, T, F] are inside of each sequence [..., B, T,
+    1]."""
+    time = torch.arange(x.shape[-2], device=x.device)
+    return (time < steps.unsqueeze(-1)).unsqueeze(-1)
+
+
+def ticks_inside(T, clock, period, steps):
+    """Which ticks of a group are inside of each sequence [..., B, N]: of T
+    steps, or of steps [..., B] of these."""
+    first = first_tick(clock, period)
+    if isinstance(clock, torch.Tensor):
+        first = first.unsqueeze(-1)
+    device = (clock if steps is None else steps).device
+    N = count_ticks(T, clock, period)
+    ticks = first + period * torch.arange(N, device=device)
+    return ticks < (T if steps is None else steps.unsqueeze(-1))
 
 
 def reverse(x, steps):

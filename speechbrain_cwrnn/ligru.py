@@ -15,7 +15,7 @@ from speechbrain_cwrnn.checks import check_bool
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_ligru
-from speechbrain_cwrnn.lengths import last_step, reverse
+from speechbrain_cwrnn.lengths import reverse
 from speechbrain_cwrnn.norm import BatchNorm, LayerNorm
 from speechbrain_cwrnn.rnn import ClockworkRNN
 
@@ -286,8 +286,6 @@ class ClockworkLiGRU(ClockworkRNN):
             steps=all_steps,
             backend=self.backend,
         )
-        if steps is not None:
-            hn = last_step(output, all_steps).squeeze(1)
         if self.bidirectional:
             output, other = output.unflatten(0, (2, -1))
             output = torch.cat([output, reverse(other, steps)], dim=-1)

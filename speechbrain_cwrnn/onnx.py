@@ -140,9 +140,9 @@ class _Stateful(nn.Module):
         return output, list(states.values())
 
 
-def _clockwork_rnn(x, weight_ih, weight, bias, h0, clocks, clock, *options):
+def _clockwork_rnn(x, weight_ih, weight, bias, h0, steps, clocks, *options):
     """The operation of `op` as a graph."""
-    *sizes, nonlinearity, _ = options
+    clock, *sizes, nonlinearity, _ = options
     groups = Groups(*map(tuple, sizes), cell=Cell(nonlinearity))
     ticks = _Ticks(h0, _size(x, 1), clocks, clock)
     inputs = [
@@ -153,7 +153,7 @@ def _clockwork_rnn(x, weight_ih, weight, bias, h0, clocks, clock, *options):
         )
         for period, rows in zip(groups.periods, groups.rows)
     ]
-    return _sweep(inputs, weight, h0, ticks, groups)
+    return ticks.cut(_sweep(inputs, weight, h0, ticks, groups), steps)
 
 
 def _project(x, weight_ih, bias, clocks, clock, *options):
@@ -170,7 +170,7 @@ def _project(x, weight_ih, bias, clocks, clock, *options):
     return op.Concat(*parts, axis=0)
 
 
-def _recur(z, weight, h0, mask, clocks, clock, *options):
+def _recur(z, weight, h0, mask, steps, clocks, clock, *options):
     """The second operation of `apart` as a graph; nobody reads what that keeps
     for a backward pass."""
     *sizes, nonlinearity, gated, T, _ = options
@@ -185,7 +185,7 @@ def _recur(z, weight, h0, mask, clocks, clock, *options):
         eye = op.EyeLike(op.ConstantOfShape(_ints(n, n)))
         inputs.append((part, op.CastLike(eye, h0), None))
     kept = op.Reshape(z[0], _ints(-1))
-    return _sweep(inputs, weight, h0, ticks, groups), kept
+    return ticks.cut(_sweep(inputs, weight, h0, ticks, groups), steps), kept
 
 
 def _sweep(inputs, weight, h0, ticks, groups):
@@ -317,6 +317,15 @@ class _Ticks:
         ticks = op.Div(op.Add(op.Add(self.clocks, steps), up), P)
         n = op.Sub(ticks, op.Div(op.Add(self.clocks, up), P))
         return op.GatherND(states, op.Unsqueeze(n, _ints(2)), batch_dims=1)
+
+    def cut(self, states, steps):
+        """States [B, T, H] with zeros past the steps [B] of each sequence."""
+        if steps is None:
+            return states
+        time = op.Range(_int(0), self.T, _int(1))
+        inside = op.Less(time, op.Unsqueeze(steps, _ints(1)))
+        zero = op.CastLike(_int(0), states)
+        return op.Where(op.Unsqueeze(inside, _ints(2)), states, zero)
 
 
 def _attributes(k, *names):

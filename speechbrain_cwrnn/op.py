@@ -22,6 +22,7 @@ from speechbrain_cwrnn.backend import choose
 from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project, project_backward
+from speechbrain_cwrnn.lengths import zero_padding, zero_padding_
 from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.plain import unroll
 from speechbrain_cwrnn.transforms import is_transformed
@@ -34,6 +35,7 @@ def clockwork_rnn_op(
     weight: torch.Tensor,
     bias: Optional[torch.Tensor],  # noqa: UP045, for PyTorch to read
     h0: torch.Tensor,
+    steps: Optional[torch.Tensor],  # noqa: UP045
     clocks: Optional[torch.Tensor],  # noqa: UP045
     clock: int,
     periods: list[int],
@@ -41,14 +43,20 @@ def clockwork_rnn_op(
     nonlinearity: str,
     backend: str,
 ) -> torch.Tensor:
-    """The output [..., B, T, H]; clocks [..., B], or else one clock for all."""
+    """The output [..., B, T, H], zero past the steps [..., B] of each sequence;
+    clocks [..., B], or else one clock for all.
+
+    The state goes on past the end, and may overflow there. What the backward
+    pass multiplies by a gradient of zero must not be infinite.
+    """
     layer = _layer(x, weight_ih, weight, bias, h0)
     groups = _groups(clocks, clock, periods, group_sizes, nonlinearity)
     way, engine = choose(backend, x, groups)
     z = project(layer, way.input_groups(layer, groups))
     output = way.forward(layer, z, groups, engine)
     # As its data, since what is a view could not be changed in place.
-    return output.view(*x.shape[:-3], *output.shape[1:]).data
+    output = output.view(*x.shape[:-3], *output.shape[1:]).data
+    return output if steps is None else zero_padding_(output, steps)
 
 
 @torch.library.custom_op(
@@ -153,7 +161,9 @@ def _setup_context(ctx, inputs, output):
 
 def _gradients(ctx, doutput):
     output, *tensors = ctx.saved_tensors
-    x, weight_ih, weight, bias, h0, clocks = tensors
+    x, weight_ih, weight, bias, h0, steps, clocks = tensors
+    if steps is not None:
+        doutput = zero_padding(doutput, steps)
     needs_dx = ctx.needs_input_grad[0]
     if torch.is_grad_enabled():
         gradients = _gradients_plain(doutput, tensors, ctx.options)
@@ -178,18 +188,18 @@ def _gradients(ctx, doutput):
         dweight,
         None if bias is None else dbias,
         dh0,
-        *[None] * (1 + len(ctx.options)),
+        *[None] * (2 + len(ctx.options)),
     )
 
 
 def _gradients_plain(doutput, tensors, options):
     """The gradients as results that have gradients themselves."""
-    x, weight_ih, weight, bias, h0, clocks = tensors
+    x, weight_ih, weight, bias, h0, *others = tensors
     if bias is None:
         bias = weight_ih.new_zeros(weight_ih.shape[:-1])
 
     def function(*leaves):
-        return _run_plain(*leaves, clocks, *options)
+        return _run_plain(*leaves, *others, *options)
 
     _, pull_back = torch.func.vjp(function, x, weight_ih, weight, bias, h0)
     return pull_back(doutput)
@@ -225,9 +235,9 @@ def run(*args):
     return _run_plain(*args) if is_transformed() else clockwork_rnn_op(*args)
 
 
-def _run_plain(x, weight_ih, weight, bias, h0, clocks, *options):
+def _run_plain(x, weight_ih, weight, bias, h0, steps, clocks, *options):
     """The output by plain PyTorch."""
-    tensors = x, weight_ih, weight, bias, h0, clocks
+    tensors = x, weight_ih, weight, bias, h0, steps, clocks
     if x.dim() > 3:
         in_dims = tuple(None if t is None else 0 for t in tensors)
         return torch.vmap(
@@ -238,4 +248,5 @@ def _run_plain(x, weight_ih, weight, bias, h0, clocks, *options):
     cell = Cell(nonlinearity)
     groups = Groups(tuple(periods), tuple(group_sizes), clock, cell)
     rows = [weight[units, units.start :] for units in groups.units]
-    return unroll(F.linear(x, weight_ih, bias), rows, h0, groups)
+    z = F.linear(x, weight_ih, bias)
+    return unroll(z, rows, h0, groups, steps=steps)

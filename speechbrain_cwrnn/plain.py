@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 
-def unroll(z, weight_hh, h0, groups, mask=None):
+def unroll(z, weight_hh, h0, groups, mask=None, steps=None):
     """The state after every step [B, T, H].
 
     Groups that do not tick are not computed where the clock is known and no
@@ -31,6 +31,8 @@ def unroll(z, weight_hh, h0, groups, mask=None):
         Which unit ticks when.
     mask : torch.Tensor or None
         What the candidates of a gated cell are multiplied with [B, H].
+    steps : torch.Tensor or None
+        Number of steps of each sequence [B], past which its state is zero.
     """
     rows = list(zip(groups.units, groups.rows, weight_hh))
     skips = isinstance(groups.clock, int) and not torch.is_grad_enabled()
@@ -52,6 +54,8 @@ def unroll(z, weight_hh, h0, groups, mask=None):
         else:
             new = _update(received, h, groups.cell, mask)
             h = torch.where(ticks[t], new, h)
+        if steps is not None:
+            h = torch.where(t < steps.unsqueeze(-1), h, 0)
         output.append(h)
     return torch.stack(output, dim=1)
 

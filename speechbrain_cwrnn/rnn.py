@@ -32,7 +32,6 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
 from speechbrain_cwrnn.lengths import (
     count_steps,
-    last_step,
     reverse,
     zero_padding,
 )
@@ -194,9 +193,7 @@ class ClockworkRNN(nn.Module):
         h = torch.stack(h)
         if clock is None:
             clock = torch.zeros(len(h), B, 1, dtype=torch.long, device=x.device)
-        if steps is None:
-            return x, (h, clock + T)
-        return zero_padding(x, steps), (h, clock + steps.unsqueeze(1))
+        return x, (h, clock + (T if steps is None else steps.unsqueeze(1)))
 
     def dense_weight_hh(self, layer=0, reverse=False):
         """The recurrent weights as a matrix with its zeros, to look at.
@@ -386,10 +383,9 @@ class ClockworkRNN(nn.Module):
                 periods=self.periods,
                 clock=clock if isinstance(clock, int) else clock[i],
                 nonlinearity=self.nonlinearity,
+                steps=steps,
                 backend=self.backend,
             )
-            if steps is not None:
-                hn = last_step(output, steps).squeeze(1)
             h.append(hn)
             outputs.append(reverse(output, steps) if is_reverse else output)
         return torch.cat(outputs, dim=-1) if self.bidirectional else output, h

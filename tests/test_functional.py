@@ -431,6 +431,12 @@ BAD = {
     "clock": ({"clock": -1}, "clock=-1: expected"),
     "clocks": ({"clock": torch.tensor([0.0, 0.5])}, "clock in torch.float32"),
     "backend": ({"backend": "gpu"}, "backend='gpu': expected one of"),
+    "a list of steps": ({"steps": [1, 1]}, "steps of type list: expected a"),
+    "other steps": (
+        {"steps": torch.ones(3).long()},
+        r"steps of shape \(3,\) in torch.int64: expected .* each of 2",
+    ),
+    "lengths": ({"steps": torch.ones(2)}, r"in torch.float32: expected .* in"),
 }
 
 
@@ -499,11 +505,12 @@ def test_opcheck(engine, clocks):
         for name in names
     )
     options = clocks, 0, [1, 3], [2, 3], "tanh", engine
+    steps = torch.tensor([[4, 1], [2, 3]])
     op = torch.ops.speechbrain_cwrnn.clockwork_rnn
     tensors = x, weight_ih, weight, bias, h0
     torch.library.opcheck(
         op,
-        (*tensors, *options),
+        (*tensors, steps, *options),
         test_utils=(
             "test_autograd_registration",
             "test_faketensor",
@@ -512,7 +519,8 @@ def test_opcheck(engine, clocks):
     )
     # Of what is saved for the gradient there is no schema.
     detached = (tensor.detach() for tensor in tensors)
-    torch.library.opcheck(op, (*detached, *options), test_utils="test_schema")
+    arguments = *detached, steps, *options
+    torch.library.opcheck(op, arguments, test_utils="test_schema")
     output = torch.randn(2, 2, 4, 5, dtype=torch.float64)
     for needs_dx in (False, True):
         torch.library.opcheck(

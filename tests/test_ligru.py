@@ -131,6 +131,44 @@ def test_lengths(options):
         assert (clock[:, b] == n).all()
 
 
+@pytest.mark.parametrize("backend", ["eager", "cpu"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("normalization", ["batchnorm", "layernorm", None])
+def test_overflow_in_the_padding(normalization, bidirectional, backend):
+    """A state that grows there without bound reaches nothing: all is what it
+    is without the padding."""
+    net = ClockworkLiGRU(
+        6,
+        None,
+        "relu",
+        normalization,
+        2,
+        input_size=3,
+        periods=[1, 2],
+        bidirectional=bidirectional,
+        backend=backend,
+    ).double()
+    for name, parameter in net.named_parameters():
+        if name.startswith("weight_hh"):
+            candidates, gates = parameter.data.abs_().chunk(2)
+            candidates.mul_(1e20)
+            gates.neg_()
+    steps = torch.tensor([3, 1, 2])
+    x, results = torch.randn(3, 40, 3).double(), []
+    for T in (3, 40):
+        padded = x[:, :T].detach().requires_grad_()
+        output, (h, _) = net(padded, lengths=steps / T)
+        assert not output[:, 3:].any()
+        wrt = [padded, *(p for p in net.parameters() if p.requires_grad)]
+        loss = (output + 1).log().sum() + h.log1p().sum()
+        dx, *gradients = torch.autograd.grad(loss, wrt)
+        assert not dx[:, 3:].any()
+        results.append([output[:, :3], h, dx[:, :3], *gradients])
+    for actual, expected in zip(*results):
+        assert expected.isfinite().all()
+        torch.testing.assert_close(actual, expected)
+
+
 @pytest.mark.parametrize("normalization", ["batchnorm", "layernorm", None])
 def test_chunks(normalization):
     """Pieces of any size give what one pass gives."""

@@ -53,6 +53,32 @@ def test_few_steps(gated, clock, T):
         assert_equal(*named)
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_past_the_end(gated):
+    """The output is zero there, whatever becomes of the state, and so are the
+    gradients that plain PyTorch finds."""
+    layer = random_layer([2, 2], B=2, T=40, F=3, columns=1 + gated)
+    layer["weight_hh"] = [1e30 * w.detach().abs() for w in layer["weight_hh"]]
+    if gated:
+        for w in layer["weight_hh"]:
+            w[len(w) // 2 :].neg_()
+    function = clockwork_ligru if gated else clockwork_rnn
+    steps = torch.tensor([2, 1])
+
+    def loss(weight_hh, T):
+        inputs = {**layer, "x": layer["x"][:, :T], "weight_hh": weight_hh}
+        output, hn = function(
+            **inputs, periods=(1, 2), nonlinearity="relu", steps=steps
+        )
+        return output.sum() + hn.sum()
+
+    gradients = torch.func.grad(loss)(layer["weight_hh"], 40)
+    peers = torch.func.grad(loss)(layer["weight_hh"], 2)
+    for actual, expected in zip(gradients, peers):
+        assert expected.isfinite().all() and expected.any()
+        torch.testing.assert_close(actual, expected)
+
+
 @pytest.mark.parametrize("T", [1, 2])
 def test_clocks_that_differ(T):
     """Each sequence ticks at its own; nobody is asked when."""

@@ -235,6 +235,33 @@ class TestLengths:
         for actual, expected in zip(*results):
             assert torch.equal(actual, expected)
 
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    @pytest.mark.parametrize("nonlinearity", ["relu", "leaky_relu"])
+    def test_overflow_in_the_padding(self, nonlinearity, bidirectional):
+        """A state that grows there without bound reaches nothing: all is what
+        it is without the padding."""
+        net = make(
+            num_layers=2, nonlinearity=nonlinearity, bidirectional=bidirectional
+        )
+        for name, parameter in net.named_parameters():
+            if name.startswith("weight_hh"):
+                parameter.data.abs_().mul_(1e20)
+        steps = torch.tensor([3, 1, 2])
+        x, results = randn(3, 40, 3), []
+        for T in (3, 40):
+            padded = x[:, :T].detach().requires_grad_()
+            output, (h, _) = net(padded, lengths=steps / T)
+            # What is asked of the padding, which is always zero, is none.
+            assert not output[:, 3:].any()
+            loss = (output + 1).log().sum() + h.log1p().sum()
+            wrt = [padded, *net.parameters()]
+            dx, *gradients = torch.autograd.grad(loss, wrt)
+            assert not dx[:, 3:].any()
+            results.append([output[:, :3], h, dx[:, :3], *gradients])
+        for actual, expected in zip(*results):
+            assert expected.isfinite().all()
+            torch.testing.assert_close(actual, expected)
+
     @pytest.mark.parametrize("lengths", [None, torch.ones(0)])
     @pytest.mark.parametrize("T", [1, 5])
     def test_no_sequences(self, T, lengths):
