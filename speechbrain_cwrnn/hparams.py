@@ -17,10 +17,11 @@ import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
+from speechbrain_cwrnn.calls import find_calls, read_calls
 from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.report import RESULTS, whole_file
 from speechbrain_cwrnn.run_options import given_options
-from speechbrain_cwrnn.schema import check_options, find_calls, read_calls
+from speechbrain_cwrnn.schema import check_options
 
 # What the options of a run are kept in.
 OPTIONS = "hyperparams.yaml"
