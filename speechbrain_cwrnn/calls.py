@@ -64,7 +64,7 @@ class Call:
             return
         partial = self.kind == "name"
         try:
-            (signature.bind_partial if partial else signature.bind)(
+            bound = (signature.bind_partial if partial else signature.bind)(
                 *self.args, **self.kwargs
             )
         except TypeError as error:
@@ -72,6 +72,14 @@ class Call:
                 f"{key}={self}: expected the arguments of {thing.__name__} "
                 f"({error})."
             ) from error
+        for name, value in bound.arguments.items():
+            # To Python any text is true, and to YAML "no" is text.
+            default = signature.parameters[name].default
+            if isinstance(default, bool) and isinstance(value, str):
+                raise InputError(
+                    f"{key}={self}: expected True or False for {name}, got "
+                    f"{value!r}."
+                )
 
 
 class _Constructor(ruamel.yaml.SafeConstructor):

@@ -85,6 +85,24 @@ def check_bool(name, value):
     return value
 
 
+def check_finite(name, x):
+    """Raise an error where a tensor that was made of noise is not finite.
+
+    Example
+    -------
+    >>> check_finite("normalize", torch.tensor([0.0, math.nan]))
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: normalize: expected finite numbers, \
+made of noise, got nan.
+    """
+    bad = x[~x.isfinite()]
+    if len(bad):
+        raise InputError(
+            f"{name}: expected finite numbers, made of noise, got "
+            f"{bad[0].item()}."
+        )
+
+
 def to_tensor(name, value, expected):
     """A tensor from what stands for one, such as a list; or else an error.
 

@@ -1,4 +1,4 @@
-"""Features: cepstral coefficients and energy.
+"""Features: cepstral coefficients and energy; and what any have to be.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -8,7 +8,11 @@ import torch
 from torch import nn
 from torchaudio.compliance import kaldi
 
-from speechbrain_cwrnn.checks import check_integer, check_number
+from speechbrain_cwrnn.checks import (
+    check_finite,
+    check_integer,
+    check_number,
+)
 from speechbrain_cwrnn.errors import InputError
 
 
@@ -112,3 +116,31 @@ class MFCCEnergy(nn.Module):
         wav = nn.functional.pad(wav, (0, missing)) * 2**15
         features = [kaldi.mfcc(one[None], **self.options) for one in wav]
         return torch.stack(features)
+
+
+def check_features(feats):
+    """Raise an error for features of noise of which most tell nothing.
+
+    SpeechBrain's Fbank only logs that it requires f_min < f_max. Upstream, it
+    would have to raise an error.
+
+    Arguments
+    ---------
+    feats : torch.Tensor
+        Features [B, T, F].
+
+    Example
+    -------
+    >>> check_features(torch.zeros(1, 5, 40))
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: compute_features: expected features \
+that change from frame to frame of noise, and 40 of 40 do not.
+    """
+    check_finite("compute_features", feats)
+    *_, number = feats.shape
+    constant = int((feats == feats[:, :1]).all(1).all(0).sum())
+    if 2 * constant > number:
+        raise InputError(
+            f"compute_features: expected features that change from frame to "
+            f"frame of noise, and {constant} of {number} do not."
+        )

@@ -93,15 +93,20 @@ def makes(*kinds):
 
 Count = _integer(1, 2**31 - 1)
 Natural = _integer(0, 2**31 - 1)
-# What memory grows with, by its square, and by itself.
+# What memory grows with, by itself; the weights of a part of a model; and what
+# that grows with, by its square. Larger ones take minutes to make.
 MOST = 2**14
+MOST_WEIGHTS = 2**24
+MOST_UNITS = 2**12
 Width = _integer(1, MOST)
 Depth = _integer(1, 1000)
 Few = _integer(0, 1000)
 Size = Annotated[
     object,
-    fits(lambda n: isinstance(n, Call) or type(n) is int and 0 < n <= MOST),
-    Field(description=f"an integer from 1 to {MOST}"),
+    fits(
+        lambda n: isinstance(n, Call) or type(n) is int and 0 < n <= MOST_UNITS
+    ),
+    Field(description=f"an integer from 1 to {MOST_UNITS}"),
 ]
 SampleRate = _integer(1000, 10**6)
 Seed = _integer(0, 2**32 - 1)

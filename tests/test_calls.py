@@ -17,6 +17,8 @@ from speechbrain_cwrnn.schema import Checked, check_options
         "!module:torch.nn",
         "[{a: !new:torch.nn.Linear [3, 4]}]",
         "!name:torch.nn.RNN {any: thing}",
+        "!name:torch.nn.Linear {bias: False}",
+        "!name:torch.nn.Linear {bias: !apply:operator.not_ [1]}",
     ],
 )
 def test_taken(text):
@@ -44,6 +46,11 @@ def test_taken(text):
         (
             "!name:torch.nn.Linear {nope: 3}",
             "key=!name:torch.nn.Linear: .*unexpected keyword .*'nope'",
+        ),
+        (
+            "!name:torch.nn.Linear {bias: no}",
+            "key=!name:torch.nn.Linear: expected True or False for bias, got "
+            "'no'",
         ),
         (
             "[{a: !name:torch.nn.Linear {b: !new:nope.X }}]",

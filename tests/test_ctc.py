@@ -831,6 +831,20 @@ class TestBadInput:
                         "compute_features: expected a frame every hop_len",
                     ),
                     ("compute_features", "{deltas: true}", "model: "),
+                    (
+                        "compute_features",
+                        "{f_max: -3}",
+                        "compute_features: expected .* 40 of 40 do not",
+                    ),
+                    (
+                        "normalize",
+                        "{epsilon: .nan}",
+                        "normalize: expected finite numbers, .* got nan",
+                    ),
+                    ("output_neurons", 41, "output_neurons=41: expected 40, "),
+                    ("rnn_neurons", 5000, "rnn_layers of rnn_neurons..: expe"),
+                    ("dnn_neurons", 5000, "dnn_blocks of dnn_neurons..: expe"),
+                    ("cnn_channels", "(2, 999)", "cnn_channels.. of cnn_kern"),
                     ("wav_augment", "!new:torch.nn.Identity", "wav_augment: "),
                     ("opt_class", "!name:torch.optim.LBFGS", "opt_class: .*cl"),
                     (

@@ -55,8 +55,8 @@ def check(kind, value):
         (Width, [1, 2**14], [0, 2**14 + 1]),
         (
             Size,
-            [1, 2**14, Call("apply", "len", ["ab"], {})],
-            [0, True, 2**14 + 1],
+            [1, 2**12, Call("apply", "len", ["ab"], {})],
+            [0, True, 2**12 + 1],
         ),
         (
             Widths,

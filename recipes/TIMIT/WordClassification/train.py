@@ -45,7 +45,9 @@ from speechbrain_cwrnn.brain import (
     refuse_run_options,
 )
 from speechbrain_cwrnn.checkpoints import keep_epochs
+from speechbrain_cwrnn.checks import check_finite
 from speechbrain_cwrnn.errors import InputError, tried
+from speechbrain_cwrnn.features import check_features
 from speechbrain_cwrnn.hparams import (
     begin,
     load_hparams,
@@ -269,8 +271,10 @@ def check(hparams, run_opts):
             f"input_size={hparams['input_size']}: expected the {features} "
             f"features of a frame."
         )
+    check_features(feats)
     with tried("normalize"):
         feats = hparams["normalize"].train()(feats).to(device)
+        check_finite("normalize", feats)
     make = partial(hparams["model"], num_words=2)
     with tried("model"):
         make()

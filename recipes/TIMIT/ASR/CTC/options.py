@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer
 from speechbrain_cwrnn.schema import (
+    MOST_WEIGHTS,
     Checked,
     Count,
     Depth,
@@ -97,7 +98,7 @@ class CTCOptions(Options):
         float, Field(gt=0, le=1000, description="a time in ms, up to 1000")
     ]
     n_fft: Width = None
-    n_mels: Width = None
+    n_mels: Depth = None
     activation: Made = None
     dropout: Share = None
     cnn_blocks: Annotated[
@@ -143,16 +144,42 @@ class CTCOptions(Options):
                 f"output_neurons={self.output_neurons}, from 0 on."
             )
         if pydoc.locate(self.tokenizer.name) is PhonemeTokenizer:
-            if self.output_neurons <= self.phn_set:
+            if self.output_neurons != self.phn_set + 1:
                 raise InputError(
                     f"output_neurons={self.output_neurons}: expected "
-                    f"{self.phn_set + 1} at least, for "
-                    f"phn_set={self.phn_set} and the blank."
+                    f"{self.phn_set + 1}, for phn_set={self.phn_set} and the "
+                    f"blank."
                 )
-            if 0 < self.blank_index <= self.phn_set:
+            if self.blank_index != 0:
                 raise InputError(
                     f"blank_index={self.blank_index}: expected 0, since this "
                     f"is the number of a phoneme."
+                )
+        return self
+
+    @model_validator(mode="after")
+    def check_weights(self):
+        """Each part of SpeechBrain's CRDNN has about as many, at least."""
+        channels = max(self.cnn_channels or [0])
+        height, width = self.cnn_kernelsize or (0, 0)
+        for number, part in (
+            (
+                (self.cnn_blocks or 0) * channels**2 * height * width,
+                "cnn_channels^2 of cnn_kernelsize",
+            ),
+            (
+                (self.rnn_layers or 0) * (self.rnn_neurons or 0) ** 2,
+                "rnn_layers of rnn_neurons^2",
+            ),
+            (
+                (self.dnn_blocks or 0) * (self.dnn_neurons or 0) ** 2,
+                "dnn_blocks of dnn_neurons^2",
+            ),
+        ):
+            if number > MOST_WEIGHTS:
+                raise InputError(
+                    f"{part}: expected {MOST_WEIGHTS} weights at most, got "
+                    f"{number}."
                 )
         return self
 

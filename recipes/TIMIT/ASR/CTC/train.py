@@ -41,7 +41,9 @@ from timit_prepare import prepare_timit, refuse_foreign
 
 from speechbrain_cwrnn.audio import read_audio
 from speechbrain_cwrnn.checkpoints import keep_epochs
+from speechbrain_cwrnn.checks import check_finite
 from speechbrain_cwrnn.errors import InputError, StoppedError, tried
+from speechbrain_cwrnn.features import check_features
 from speechbrain_cwrnn.hparams import (
     begin,
     load_hparams,
@@ -410,11 +412,13 @@ def check(hparams, run_opts):
             f"compute_features: expected a frame every hop_length="
             f"{hparams['hop_length']} ms, {expected} in all, got {frames}."
         )
+    check_features(feats)
     with tried("modules"):
         modules = torch.nn.ModuleDict(hparams["modules"]).to(device)
         model, normalize = modules["model"], modules["normalize"]
     with tried("normalize"):
         feats = normalize(feats, lengths)
+        check_finite("normalize", feats)
     with tried("model"):
         log_probs = model(feats)
         batch, _, neurons = log_probs.shape
