@@ -6,6 +6,7 @@ Authors
 
 import math
 import operator
+from pathlib import Path
 
 import torch
 
@@ -101,6 +102,20 @@ made of noise, got nan.
             f"{name}: expected finite numbers, made of noise, got "
             f"{bad[0].item()}."
         )
+
+
+def check_is_no_device(path):
+    """Raise an error for what would be read for ever, as a pipe.
+
+    Example
+    -------
+    >>> check_is_no_device("/dev/zero")
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: /dev/zero: expected an ordinary file.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: expected an ordinary file.")
 
 
 def to_tensor(name, value, expected):

@@ -18,6 +18,7 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from speechbrain.utils.run_opts import RunOptions
 
 from speechbrain_cwrnn.calls import find_calls, read_calls
+from speechbrain_cwrnn.checks import check_is_no_device
 from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.report import RESULTS, whole_file
 from speechbrain_cwrnn.run_options import given_options
@@ -115,25 +116,26 @@ def load_hparams(hparams_file, overrides, options):
     check_options(options, values)
     with (
         open(hparams_file, encoding="utf-8") as file,
-        tried(lambda error: _failing(error, values)),
+        tried(lambda error: _failing(error, values, hparams_file)),
     ):
         return load_hyperpyyaml(file, overrides)
 
 
-def _failing(error, values):
-    """Which of the values cannot be made, and its key.
+def _failing(error, values, hparams_file):
+    """Which of the values cannot be made, and its key; or else the file.
 
     Upstream, HyperPyYAML would have to say it.
     """
     frames = traceback.walk_tb(error.__traceback__)
     made = [frame.f_locals.get("callable_string") for frame, _ in frames]
-    *_, name = filter(None, made)
-    return next(
+    *_, name = [None, *filter(None, made)]
+    keys = (
         f"{key}={call}"
         for key, value in values.items()
         for call in find_calls(value)
         if call.name == name
     )
+    return next(keys, hparams_file)
 
 
 def _texts(tree):
@@ -171,11 +173,16 @@ def read_mapping(path):
     dict
         As ruamel.yaml has it.
     """
+    check_is_no_device(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a YAML file ({error}).") from error
-    return _read_mapping(text, path)
+    tree = _read_mapping(text, path)
+    for key in tree:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: expected text as a key, got {key}.")
+    return tree
 
 
 def _read_mapping(text, what):

@@ -10,6 +10,7 @@ import unicodedata
 from pathlib import Path
 
 from speechbrain_cwrnn.audio import FLOATING, Recording
+from speechbrain_cwrnn.checks import check_is_no_device
 from speechbrain_cwrnn.errors import InputError
 
 # What recipes/TIMIT/synthesize.py leaves in its corpora.
@@ -50,6 +51,7 @@ def read_manifest(path, keys, data_folder=None, sample_rate=None):
     >>> entries["a"]["start"], entries["a"]["stop"]
     (0, 3)
     """
+    check_is_no_device(path)
     try:
         entries = json.loads(
             Path(path).read_text(encoding="utf-8-sig"),

@@ -54,6 +54,8 @@ def _integer(low, high):
 
 def _is_room(path):
     """Whether a folder is there, or can be made, and written to."""
+    if not _can_be_called(path):
+        return False
     path = Path(path).absolute()
     for place in (path, *path.parents):
         # Also a link that leads nowhere is in the way.
@@ -63,20 +65,27 @@ def _is_room(path):
     return False
 
 
+def _can_be_called(path):
+    """Whether a path is as short as systems want it, with some letters of ours
+    behind each name."""
+    parts = [os.fsencode(part) for part in Path(path).absolute().parts]
+    return max(map(len, parts)) <= 240 and sum(map(len, parts)) <= 3500
+
+
 def _is_writable(path):
     """Whether a file can be written, which need not be there."""
-    return _is_room(Path(path).parent) and not os.path.isdir(path)
+    is_free = _can_be_called(path) and not os.path.isdir(path)
+    return is_free and _is_room(Path(path).parent)
 
 
 def _is_log(path):
     """Whether a file can be written, in which there is nothing but what
     SpeechBrain logs of a training."""
+    if not _is_writable(path):
+        return False
     path = Path(path)
-    is_new = not path.is_file()
     log = rb"(epoch[^\n]*\n)*(epoch[^\n]*)?"
-    return _is_writable(path) and (
-        is_new or re.fullmatch(log, path.read_bytes())
-    )
+    return not path.is_file() or re.fullmatch(log, path.read_bytes())
 
 
 def makes(*kinds):
@@ -133,11 +142,14 @@ Name = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1, description="text")]
 FileName = Annotated[
-    str, Field(min_length=1, description="the name of a file, as text")
+    str,
+    Field(min_length=1, description="the name of a file, as text"),
+    fits(_can_be_called),
 ]
 OptionalFile = Annotated[
     str | None,
     Field(min_length=1, description="the name of a file or folder, or null"),
+    fits(lambda path: path is None or _can_be_called(path)),
 ]
 Folder = Annotated[
     str,

@@ -5,7 +5,8 @@ import pytest
 import python_speech_features
 import torch
 
-from speechbrain_cwrnn.features import MFCCEnergy
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.features import MFCCEnergy, check_features
 
 
 @pytest.fixture
@@ -121,3 +122,22 @@ def test_bad_signals(wav, message):
     """Signals are floats, and come in batches."""
     with pytest.raises(ValueError, match=message):
         MFCCEnergy()(wav)
+
+
+@pytest.mark.parametrize(
+    "bands, value, message",
+    [
+        (40, 0.0, "40 of 40 do not"),
+        (21, 3.0, "21 of 40 do not"),
+        (1, torch.nan, "finite numbers, made of noise, got nan"),
+        (1, torch.inf, "finite numbers, made of noise, got inf"),
+    ],
+)
+def test_that_tell_nothing(bands, value, message):
+    """Such ones are refused, where these are not a few."""
+    feats = torch.randn(2, 9, 40)
+    feats[:, :, :20] = 1.0
+    check_features(feats)
+    feats[:, :, :bands] = value
+    with pytest.raises(InputError, match=f"^compute_features: .*{message}"):
+        check_features(feats)

@@ -1,5 +1,6 @@
 """The options of a recipe."""
 
+import os
 from collections import Counter, deque
 from functools import partial
 from pathlib import Path
@@ -188,6 +189,12 @@ words: [a, b]
 class TestFile:
     """The YAML file itself, before anything is made of it."""
 
+    def test_pipe(self, tmp_path):
+        """It would be waited for."""
+        os.mkfifo(tmp_path / "train.yaml")
+        with pytest.raises(InputError, match="train.yaml: expected an ordinar"):
+            load_hparams(tmp_path / "train.yaml", "", Checked)
+
     @pytest.mark.parametrize(
         "text, message",
         [
@@ -195,6 +202,7 @@ class TestFile:
             ("a: 1\na: 2", "expected YAML .found duplicate key.*, line 2"),
             ("lr: \x00", "expected YAML"),
             ("[1, 2]", "expected keys with values, in YAML"),
+            ("3: 4", "expected text as a key, got 3"),
             ("", "expected keys with values"),
             ("lr: !nwe:list", "expected YAML .*tag '!nwe:list'"),
             ("lr: !ref <nope>", 'expected ref.*The reference "nope" is not'),

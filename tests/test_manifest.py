@@ -1,6 +1,7 @@
 """The manifests of recipes, a user's own among them."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -214,3 +215,10 @@ def test_without_places():
     assert without_places(here) == without_places(there)
     assert without_places(here) != without_places(other)
     assert without_places(here, other) != without_places(other, here)
+
+
+def test_pipe(tmp_path):
+    """It would be waited for."""
+    os.mkfifo(tmp_path / "mine.json")
+    with pytest.raises(InputError, match="mine.json: expected an ordinary fil"):
+        read_manifest(tmp_path / "mine.json", ["wav"])

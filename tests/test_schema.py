@@ -7,8 +7,10 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.schema import (
     Checked,
     Count,
+    FileName,
     Flag,
     Folder,
+    Log,
     Made,
     Momentum,
     Name,
@@ -68,7 +70,10 @@ def check(kind, value):
             [{100: 11}],
             [{}, {100: "x"}, {"x": 1}, {100: 0}, [1], {1: 10**5}],
         ),
-        (OptionalFile, [None, "a"], ["", 3, ["a"]]),
+        (OptionalFile, [None, "a"], ["", 3, ["a"], "a" * 241]),
+        (FileName, ["a", "b" * 240], ["", None, "c" * 241, "\u00e4" * 121]),
+        (FileName, ["a/" * 999], ["abcd/" * 999]),
+        *((kind, ["a"], ["a" * 241]) for kind in (Folder, NewFile, Log)),
     ],
 )
 def test_values(kind, good, bad):

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from speechbrain_cwrnn.audio import MAX_SAMPLE, Recording, read_audio
+from speechbrain_cwrnn.checks import check_is_no_device
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import check_file_names, read_manifest
 from speechbrain_cwrnn.report import whole_file
@@ -222,6 +223,7 @@ def choose_excerpts(what, length, rate, num_excerpts, seconds, offset):
 def read_rows(path):
     """The rows of a CSV file that are not empty, by the numbers of their
     lines, and what is between its cells."""
+    check_is_no_device(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             first = file.readline()
