@@ -26,6 +26,7 @@ def args(tmp_path):
     return SimpleNamespace(
         output_folder=tmp_path,
         num_params=40_000,
+        layers=["Li-GRU", "GRU"],
         seeds=[1, 2],
         rates=[0.001, 0.003],
         jobs=1,
@@ -76,10 +77,9 @@ def written(study, args, monkeypatch):
     return written
 
 
-def test_best_rate(study, args, written, monkeypatch):
+def test_best_rate(study, args, written):
     """It is chosen by the development set; a run that fails counts against
     it."""
-    monkeypatch.setattr(study, "LAYERS", {"Li-GRU": ["ligru"], "GRU": ["gru"]})
     started = written(
         {
             ("li_gru", 0.001): [(10, 20), (12, 24)],
@@ -91,17 +91,20 @@ def test_best_rate(study, args, written, monkeypatch):
     ligru, gru = study.compare(args)
     assert ligru[3:] == [*("0.001", "2", "0", "11.00"), "22.00", "2.83", "3.00"]
     assert gru[3:] == [*("0.003", "2", "0", "30.00"), "45.00", "7.07", "3.00"]
-    (row, _) = read_csv(args.output_folder / "study.csv")
-    assert list(row.values()) == ligru
+    rows = read_csv(args.output_folder / "study.csv")
+    assert list(rows[-1].values()) == [
+        *("GRU", "16", "40000", "0.003", "2", "30.0", "50.0", "3.0")
+    ]
+    assert [row["test"] for row in rows[3:6]] == ["40.0", "24.0", "nan"]
     assert len(started) == 8
     # Once more: what failed alone.
     study.compare(args)
     assert started[8:] == [args.output_folder / "gru" / "0.001" / "2"]
 
 
-def test_all_failed(study, args, written, monkeypatch, capsys):
+def test_all_failed(study, args, written, capsys):
     """The row says so, and where to look."""
-    monkeypatch.setattr(study, "LAYERS", {"GRU": ["gru"]})
+    args.layers = ["GRU"]
     args.rates = [0.01]
     written({("gru", 0.01): [None, None]})
     ((*_, runs, failed, valid, test, sd, seconds),) = study.compare(args)
@@ -157,23 +160,28 @@ def test_layers_are_what_they_are_called(study, args):
 @pytest.mark.slow
 def test_trains(study, synthetic_timit, tmp_path, capsys, monkeypatch):
     """A tiny study, as a program."""
-    monkeypatch.setattr(
-        study, "LAYERS", {"GRU": ["gru"], "mine": ["clockwork_ligru"]}
-    )
     options = f"""--seeds 1 --rates 0.01 --num_params 20000 --jobs 2
+        --layers GRU clockwork&Li-GRU
         --data_folder {synthetic_timit} --output_folder {tmp_path}
         --cnn_blocks 0 --rnn_layers 1 --dnn_blocks 1 --dnn_neurons 16
         --wav_augment null --number_of_epochs 2"""
-    monkeypatch.setattr(sys, "argv", ["study.py", *options.split()])
+    options = [option.replace("&", " ") for option in options.split()]
+    monkeypatch.setattr(sys, "argv", ["study.py", *options])
     study.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines] == [
-        *("layer", "-" * 5, "GRU", "mine")
+    text = (tmp_path / "study.md").read_text()
+    assert capsys.readouterr().out == text
+    command, _, machine, _, title, _, *table = text.splitlines()
+    assert command.startswith("    python study.py --seeds 1 --rates 0.01")
+    assert "Phonemes by CTC, synthetic speech: " in title
+    assert [line.split("|")[1].strip() for line in table] == [
+        *("layer", "-" * 16, "GRU", "clockwork Li-GRU")
     ]
-    for row in read_csv(tmp_path / "study.csv"):
-        assert (row["runs"], row["failed"]) == ("1", "0")
+    rows = read_csv(tmp_path / "study.csv")
+    assert len(rows) == 2
+    for row, line in zip(rows, table[2:]):
         assert 0 < float(row["test"]) <= 110
         assert float(row["s/epoch"]) > 0
+        assert line.split()[-6] == f"{float(row['test']):.2f}"
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ class CTCOptions(Options):
     ]
     batch_size: Count = None
     annealing_factor: Share = None
+    max_grad_norm: float = None
     sorting: Literal["ascending", "descending", "random"]
     num_workers: Few = None
     dataloader_opts: LoaderOptions

@@ -7,17 +7,20 @@ one of its lowest error on the development set.
 > python study.py --data_folder /path/to/TIMIT --output_folder results/study
 
 What train.py takes may follow, and holds for all. A study that was interrupted
-goes on with the same command.
+goes on with the same command. It writes study.csv (a row for each training) and
+study.md (the table).
 
 Authors
  * The speechbrain_cwrnn developers 2026
 """
 
 import argparse
+import io
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from datetime import datetime
 from itertools import pairwise, product
 from pathlib import Path
@@ -33,9 +36,11 @@ from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import (
     RESULTS,
+    print_provenance,
     print_table,
     read_results,
     summarize,
+    whole_file,
     write_csv,
 )
 
@@ -48,6 +53,7 @@ LAYERS = {
     "clockwork Li-GRU": ["clockwork_ligru"],
     "the same, period 1": ["clockwork_ligru", "--rnn_class", "{periods: [1]}"],
 }
+MEASURED = ["valid", "test", "s/epoch"]
 COLUMNS = [
     *("layer", "units", "parameters", "rate", "runs", "failed"),
     *("valid", "test", "sd", "s/epoch"),
@@ -154,9 +160,9 @@ def measure(run, args):
     return float(row["valid"]), float(row["test"]), seconds_an_epoch(folder)
 
 
-def summarize_rate(runs, size, args):
+def summarize_rate(runs, size, measured):
     """The row of a layer with one learning rate, after what it is judged by."""
-    valid, test, seconds = np.transpose([measure(run, args) for run in runs])
+    valid, test, seconds = np.transpose([measured[run] for run in runs])
     number, failed, mean, sd, *_ = summarize(test, decimals=2)
     valid, seconds = (summarize(n, decimals=2)[2] for n in (valid, seconds))
     # One that fails now and then is worse than one that does not.
@@ -174,6 +180,14 @@ def main():
         description="Compare recurrent layers at equal parameters."
     )
     parser.add_argument("--output_folder", default="results/study")
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        choices=LAYERS,
+        default=list(LAYERS),
+        metavar="LAYER",
+        help=", ".join(LAYERS),
+    )
     parser.add_argument("--num_params", type=int, default=170_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
@@ -185,28 +199,57 @@ def main():
         if args.jobs < 1:
             raise InputError(f"--jobs {args.jobs}: expected at least 1.")
         with sole_run(args.output_folder):
-            print_table(COLUMNS, compare(args))
+            write_study(compare(args), args)
     except (InputError, OSError) as error:
         sys.exit(f"Error: {error}")
 
 
 def compare(args):
     """A row for each layer, at its best rate by the development set."""
-    found = {layer: find_units(layer, args) for layer in LAYERS}
+    found = {layer: find_units(layer, args) for layer in args.layers}
     runs = [
         Run(layer, found[layer][0], rate, seed)
-        for seed, rate, layer in product(args.seeds, args.rates, LAYERS)
+        for seed, rate, layer in product(args.seeds, args.rates, args.layers)
     ]
     with ThreadPoolExecutor(args.jobs) as pool:
         trained = pool.map(lambda run: run.train(args), runs)
         list(tqdm(trained, "training", len(runs), unit="run"))
-    rows = {layer: [] for layer in LAYERS}
-    for layer, rate in product(LAYERS, args.rates):
+    measured = {run: measure(run, args) for run in runs}
+    write_csv(
+        Path(args.output_folder) / "study.csv",
+        ["layer", "units", "parameters", "rate", "seed", *MEASURED],
+        [
+            [run.layer, run.units, found[run.layer][1], *run[2:], *numbers]
+            for run, numbers in measured.items()
+        ],
+    )
+    rows = {layer: [] for layer in args.layers}
+    for layer, rate in product(args.layers, args.rates):
         mine = [run for run in runs if (run.layer, run.rate) == (layer, rate)]
-        rows[layer].append(summarize_rate(mine, found[layer][1], args))
-    best = [min(of_rates)[1] for of_rates in rows.values()]
-    write_csv(Path(args.output_folder) / "study.csv", COLUMNS, best)
-    return best
+        rows[layer].append(summarize_rate(mine, found[layer][1], measured))
+    return [min(of_rates)[1] for of_rates in rows.values()]
+
+
+def write_study(rows, args):
+    """Show the table, and write it with what it was made by."""
+    corpora = {
+        row["corpus"]
+        for path in Path(args.output_folder).glob(f"*/*/*/{RESULTS}")
+        for row in read_results(path.parent, {})
+    }
+    text = io.StringIO()
+    with redirect_stdout(text):
+        print_provenance(["study.py", *sys.argv[1:]])
+        print(
+            f"\nPhonemes by CTC, {', '.join(sorted(corpora))}: error rates in "
+            f"percent, seeds {', '.join(map(str, args.seeds))}, of the rates "
+            f"{', '.join(f'{rate:g}' for rate in args.rates)} the best on the "
+            f"development set\n"
+        )
+        print_table(COLUMNS, rows)
+    with whole_file(Path(args.output_folder) / "study.md") as path:
+        Path(path).write_text(text.getvalue(), encoding="utf-8")
+    print(text.getvalue(), end="")
 
 
 if __name__ == "__main__":
