@@ -150,11 +150,14 @@ def test_layers_are_what_they_are_called(study, args):
         "Li-GRU": "LiGRU",
         "Clockwork RNN": "ClockworkRNN",
         "clockwork Li-GRU": "ClockworkLiGRU",
-        "the same, period 1": "ClockworkLiGRU",
+        "the same, 1 group": "ClockworkLiGRU",
+        "the same, 4 groups": "ClockworkLiGRU",
     }
     gated = made["clockwork Li-GRU"]
     assert (gated.periods, gated.group_sizes) == ((1, 2), (12, 4))
-    assert made["the same, period 1"].periods == (1,)
+    assert made["the same, 1 group"].periods == (1,)
+    four = made["the same, 4 groups"]
+    assert (four.periods, four.group_sizes) == ((1, 2, 4, 8), (4, 4, 4, 4))
 
 
 @pytest.mark.slow

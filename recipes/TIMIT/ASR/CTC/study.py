@@ -51,7 +51,8 @@ LAYERS = {
     "Li-GRU": ["ligru"],
     "Clockwork RNN": ["cwrnn"],
     "clockwork Li-GRU": ["clockwork_ligru"],
-    "the same, period 1": ["clockwork_ligru", "--rnn_class", "{periods: [1]}"],
+    "the same, 1 group": ["clockwork_ligru", "--rnn_class", "{periods: 1}"],
+    "the same, 4 groups": ["clockwork_ligru", "--rnn_class", "{periods: 4}"],
 }
 MEASURED = ["valid", "test", "s/epoch"]
 COLUMNS = [
