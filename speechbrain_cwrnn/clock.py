@@ -135,7 +135,8 @@ def check_periods(periods, given):
 
 
 def check_clock(clock):
-    """The clock as an int or a tensor of int64, or an error; see `Groups`."""
+    """The clock as an int or, where sequences differ or nobody can look at
+    them, a tensor of int64; or an error. See `Groups`."""
     if not isinstance(clock, torch.Tensor):
         low = high = clock = check_integer("clock", clock, least=0)
     elif clock.dtype not in INTEGERS:
@@ -150,7 +151,7 @@ def check_clock(clock):
             f"clock={low if low < 0 else high}: expected the number of steps "
             f"since the state was zero, up to {MAX_CLOCK}."
         )
-    return clock
+    return low if low == high else clock
 
 
 def resolve_group_sizes(group_sizes, hidden_size, num_groups):

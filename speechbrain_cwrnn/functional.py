@@ -5,26 +5,29 @@ Authors
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch.nn import ParameterList
 
+from speechbrain_cwrnn import plain, stepwise
 from speechbrain_cwrnn.apart import group_options, project_op, recur_op
-from speechbrain_cwrnn.backend import check_backend
+from speechbrain_cwrnn.backend import check_backend, choose
 from speechbrain_cwrnn.cells import Cell, check_nonlinearity
-from speechbrain_cwrnn.checks import has_known_values
 from speechbrain_cwrnn.clock import Groups, check_clock, check_periods
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.inputs import split_inputs
 from speechbrain_cwrnn.lengths import last_step, ticks_inside
 from speechbrain_cwrnn.linear import Layer
-from speechbrain_cwrnn.op import run, simplify
-from speechbrain_cwrnn.plain import unroll
-from speechbrain_cwrnn.transforms import is_transformed
+from speechbrain_cwrnn.op import run
+from speechbrain_cwrnn.transforms import is_transformed, is_watched
 
 # Up to so many steps, plain PyTorch takes less time than an operation does.
 SHORT = 4
+
+# Up to so many sequences are run one by one, and so many for a few steps.
+FEW, MANY = 4, 16
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -91,32 +94,39 @@ def clockwork_rnn(
     (torch.Size([2, 10, 6]), torch.Size([2, 6]))
     """
     layer = Layer(x, weight_ih, weight_hh, bias, h0)
-    layer, groups = _prepare(layer, periods, clock, Cell(nonlinearity))
-    _check_steps(steps, x)
+    groups = _make_groups(layer, periods, clock, nonlinearity)
     check_backend(backend)
-    if _is_short(x.shape[1], groups.clock):
-        z = F.linear(x, weight_ih, bias)
-        output = unroll(z, weight_hh, layer.h0, groups, steps=steps)
-    else:
-        x, weight_ih, weight, bias = _autocast(
-            x, weight_ih, dense_weight(weight_hh), bias
-        )
-        at_host = isinstance(groups.clock, int)
-        output = run(
-            x,
-            weight_ih,
-            weight,
-            bias,
-            layer.h0.to(x.dtype),
-            steps,
-            None if at_host else groups.clock,
-            groups.clock if at_host else 0,
-            groups.periods,
-            groups.group_sizes,
-            nonlinearity,
-            backend,
-        )
+    output = run_rnn(layer, groups, steps, backend)
     return output, _last(output, steps)
+
+
+def run_rnn(layer, groups, steps, backend):
+    """The output of a layer, whose weight is a list of block rows, once it is
+    found to fit together; steps as in `clockwork_rnn`."""
+    layer, groups = _prepare(layer, groups, steps)
+    x, weight_ih, weight_hh, bias, h0, _ = layer
+    unroll = _choose_unroll(layer, groups, backend)
+    if unroll:
+        z = F.linear(x, weight_ih, bias)
+        return unroll(z, weight_hh, h0, groups, steps=steps)
+    x, weight_ih, weight, bias = _autocast(
+        x, weight_ih, dense_weight(weight_hh), bias
+    )
+    at_host = isinstance(groups.clock, int)
+    return run(
+        x,
+        weight_ih,
+        weight,
+        bias,
+        h0.to(x.dtype),
+        steps,
+        None if at_host else groups.clock,
+        groups.clock if at_host else 0,
+        groups.periods,
+        groups.group_sizes,
+        groups.cell.nonlinearity,
+        backend,
+    )
 
 
 def clockwork_ligru(
@@ -169,7 +179,8 @@ def clockwork_ligru(
     norms : sequence of callable or None
         What normalises z = V x + b, for each group. Each gets z [B, N, 2 k_i]
         at N places, its ticks among them, and which of these are ticks inside
-        of the sequences [B, N]; or None where all are.
+        of the sequences [B, N]; or None where all are, or where it is a module
+        in evaluation.
     mask : torch.Tensor or None
         m, of the recurrent dropout [B, H]; None for one. It has no gradient.
     steps : torch.Tensor or None
@@ -195,42 +206,9 @@ def clockwork_ligru(
     (torch.Size([2, 10, 6]), torch.Size([2, 6]))
     """
     layer = Layer(x, weight_ih, weight_hh, bias, h0, mask)
-    cell = Cell(nonlinearity, gated=True)
-    layer, groups = _prepare(layer, periods, clock, cell)
-    _check_steps(steps, x)
+    groups = _make_groups(layer, periods, clock, nonlinearity, gated=True)
     check_backend(backend)
-    B, T, _ = x.shape
-    h0, clock = layer.h0, groups.clock
-    if _is_short(T, clock) or is_transformed():
-        z = F.linear(x, weight_ih, bias)
-        if norms is not None:
-            parts = z.split([2 * k for k in groups.group_sizes], dim=-1)
-            parts = [
-                norm(part, _ticks(x, period, clock, steps))
-                for norm, part, period in zip(norms, parts, groups.periods)
-            ]
-            z = torch.cat(parts, dim=-1)
-        output = unroll(z, weight_hh, h0, groups, mask, steps)
-    else:
-        x, weight_ih, weight, bias = _autocast(
-            x, weight_ih, dense_weight(weight_hh), bias
-        )
-        options = group_options(groups)
-        values = project_op(x, weight_ih, bias, *options)
-        parts = split_inputs(values.unsqueeze(0), B, T, groups).parts
-        parts = [part.squeeze(0) for part in parts]
-        if norms is not None:
-            parts = [
-                norm(part, _inside(x, period, clock, steps))
-                for norm, part, period in zip(norms, parts, groups.periods)
-            ]
-        h0, mask = (t if t is None else t.to(x.dtype) for t in (h0, mask))
-        output, _ = recur_op(
-            parts, weight, h0, mask, steps, *options, T, backend
-        )
-        if torch.is_grad_enabled():
-            # The operation needs its own for the gradient.
-            output = output.clone()
+    output = run_ligru(layer, groups, norms, steps, backend)
     return output, _last(output, steps)
 
 
@@ -239,6 +217,43 @@ def _last(output, steps):
     the output may be changed in place."""
     h = last_step(output, steps).squeeze(1)
     return h.clone() if steps is None else h
+
+
+def run_ligru(layer, groups, norms, steps, backend):
+    """As `run_rnn`, for gated cells; norms and steps as in
+    `clockwork_ligru`."""
+    layer, groups = _prepare(layer, groups, steps)
+    x, weight_ih, weight_hh, bias, h0, mask = layer
+    B, T, _ = x.shape
+    clock = groups.clock
+    unroll = _choose_unroll(layer, groups, backend)
+    if unroll or is_transformed():
+        z = F.linear(x, weight_ih, bias)
+        if norms is not None:
+            parts = z.split([2 * k for k in groups.group_sizes], dim=-1)
+            parts = [
+                norm(part, _ticks(norm, x, period, clock, steps))
+                for norm, part, period in zip(norms, parts, groups.periods)
+            ]
+            z = torch.cat(parts, dim=-1)
+        unroll = unroll or plain.unroll
+        return unroll(z, weight_hh, h0, groups, mask, steps)
+    x, weight_ih, weight, bias = _autocast(
+        x, weight_ih, dense_weight(weight_hh), bias
+    )
+    options = group_options(groups)
+    values = project_op(x, weight_ih, bias, *options)
+    parts = split_inputs(values.unsqueeze(0), B, T, groups).parts
+    parts = [part.squeeze(0) for part in parts]
+    if norms is not None:
+        parts = [
+            norm(part, _inside(x, period, clock, steps))
+            for norm, part, period in zip(norms, parts, groups.periods)
+        ]
+    h0, mask = (t if t is None else t.to(x.dtype) for t in (h0, mask))
+    output, _ = recur_op(parts, weight, h0, mask, steps, *options, T, backend)
+    # The operation needs its own for the gradient.
+    return output.clone() if torch.is_grad_enabled() else output
 
 
 def dense_weight(weight_hh):
@@ -265,74 +280,92 @@ def dense_weight(weight_hh):
     return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
 
 
-def _prepare(layer, periods, clock, cell):
-    """The layer, with an initial state, and its groups, or an error that says
-    what does not fit; weight is the list of block rows."""
-    check_nonlinearity(cell.nonlinearity)
-    periods = check_periods(periods, given=periods)
+def _make_groups(layer, periods, clock, nonlinearity, gated=False):
+    """The groups of a layer, whose sizes its block rows have."""
+    check_nonlinearity(nonlinearity)
+    cell = Cell(nonlinearity, gated)
+    # A tuple, as torch.compile of PyTorch 2.7 knows no unions of types.
+    if not isinstance(layer.weight, (list, tuple, ParameterList)):
+        raise InputError(
+            f"weight_hh of type {type(layer.weight).__name__}: expected a list "
+            f"of tensors."
+        )
+    group_sizes = tuple(
+        getattr(w, "shape", torch.Size())[:1].numel() // cell.columns
+        for w in layer.weight
+    )
+    return Groups(
+        check_periods(periods, given=periods), group_sizes, clock, cell
+    )
+
+
+def _prepare(layer, groups, steps):
+    """The layer, with an initial state, and its groups, with a clock that is
+    checked; or an error that says what does not fit."""
+    x, clock = layer.x, groups.clock
+    is_known = not isinstance(clock, torch.Tensor)
+    kinds = tuple(
+        map(
+            _look_at,
+            (x, layer.weight_ih, layer.bias, layer.h0, layer.mask)
+            + (None if is_known else clock, *layer.weight),
+        )
+    )
+    check = _check_once
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        # Sizes are no numbers there.
+        check = _check
+    cast = isinstance(x, torch.Tensor) and _is_autocast(x)
+    check(kinds, groups.periods, groups.group_sizes, groups.cell, cast)
+    _check_steps(steps, x)
     clock = check_clock(clock)
-    _check_kinds(layer)
-    x, rows = layer.x, layer.weight
-    group_sizes = tuple(w.shape[:1].numel() // cell.columns for w in rows)
-    if layer.h0 is None:
-        h0 = x.new_zeros(x.shape[0], sum(group_sizes))
-        # Without _replace, which torch.compile of PyTorch 2.7 does not trace.
-        layer = Layer(x, layer.weight_ih, rows, layer.bias, h0, layer.mask)
     if isinstance(clock, torch.Tensor):
         clock = clock.to(x.device)
-    groups = Groups(periods, group_sizes, clock, cell)
-    _check_shapes(layer, groups)
-    if isinstance(clock, torch.Tensor) and has_known_values(clock):
-        groups = replace(groups, clock=simplify(clock))
+    if clock is not groups.clock:
+        groups = replace(groups, clock=clock)
+    if layer.h0 is None:
+        h0 = x.new_zeros(x.shape[0], sum(groups.group_sizes))
+        # Without _replace, which torch.compile of PyTorch 2.7 does not trace.
+        layer = Layer(x, *layer[1:4], h0, layer.mask)
     return layer, groups
 
 
-def _is_short(T, clock):
-    """Whether calls cost more than what they compute: at a single step, and at
-    a few where groups that do not tick need not be computed."""
-    if T == 1 or torch.compiler.is_compiling():
-        return T == 1
-    known = isinstance(clock, int) and not torch.is_grad_enabled()
-    return known and T <= SHORT
+def _choose_unroll(layer, groups, backend):
+    """What runs a layer from what all groups see of the input at all steps,
+    where calls cost more than what they compute: the compiled loop, where
+    nothing looks on; plain PyTorch at a single step, and at a few where groups
+    that do not tick need not be computed; else None."""
+    x, _, weight_hh, _, h0, _ = layer
+    B, T, _ = x.shape
+    if torch.compiler.is_compiling():
+        return plain.unroll if T == 1 else None
+    is_known, is_short = isinstance(groups.clock, int), T <= SHORT
+    if (
+        is_known
+        and B <= (MANY if is_short else FEW)
+        and not is_watched(x, h0, *weight_hh)
+        and not _is_autocast(x)
+    ):
+        way, engine = choose(backend, x, groups)
+        # Of many steps, some are not worth to be seen by all groups.
+        if way is stepwise and (
+            is_short or len(way.input_groups(layer, groups).periods) == 1
+        ):
+            return engine.forward_rows
+    is_short = is_short and is_known and not torch.is_grad_enabled()
+    return plain.unroll if is_short or T == 1 else None
 
 
-def _check_kinds(layer):
-    """Raise an error if something is not a tensor of numbers, where x is."""
-    x, weight_hh = layer.x, layer.weight
-    # A tuple, as torch.compile of PyTorch 2.7 knows no unions of types.
-    if not isinstance(weight_hh, (list, tuple, ParameterList)):
-        raise InputError(
-            f"weight_hh of type {type(weight_hh).__name__}: expected a list "
-            f"of tensors."
-        )
-    tensors = {"x": x, "weight_ih": layer.weight_ih}
-    for i, w in enumerate(weight_hh):
-        tensors[f"weight_hh[{i}]"] = w
-    for name in ("bias", "h0", "mask"):
-        if getattr(layer, name) is not None:
-            tensors[name] = getattr(layer, name)
-    device = getattr(x, "device", None)
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise InputError(
-                f"{name} of type {type(tensor).__name__}: expected a tensor."
-            )
-        if tensor.layout != torch.strided or tensor.is_nested:
-            layout = "nested" if tensor.is_nested else tensor.layout
-            raise InputError(f"{name}, {layout}: expected a dense tensor.")
-        if tensor.dtype not in DTYPES:
-            raise InputError(
-                f"{name} in {tensor.dtype}: expected one of {DTYPES}."
-            )
-        if tensor.device != device:
-            raise InputError(
-                f"{name} on {tensor.device}: expected {device}, as x."
-            )
-    if x.dim() != 3 or x.shape[1] < 1:
-        raise InputError(
-            f"x of shape {tuple(x.shape)}: expected [batch, time, features], "
-            f"with at least one step."
-        )
+def _look_at(tensor):
+    """What there is to check of a tensor: its shape, dtype and device; of
+    anything else, what it is, and None of None."""
+    if tensor is None:
+        return None
+    if not isinstance(tensor, torch.Tensor):
+        return f" of type {type(tensor).__name__}"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f", {'nested' if tensor.is_nested else tensor.layout}"
+    return tensor.shape, tensor.dtype, tensor.device
 
 
 def _inside(x, period, clock, steps):
@@ -343,8 +376,11 @@ def _inside(x, period, clock, steps):
     return ticks_inside(x.shape[1], clock, period, steps)
 
 
-def _ticks(x, period, clock, steps):
-    """At which steps of each sequence a group ticks [B, T]."""
+def _ticks(norm, x, period, clock, steps):
+    """At which steps of each sequence a group ticks [B, T], or None where the
+    norm has no use for that: it has its statistics in evaluation."""
+    if not getattr(norm, "training", True):
+        return None
     B, T, _ = x.shape
     time = torch.arange(T, device=x.device)
     if isinstance(clock, torch.Tensor):
@@ -355,42 +391,70 @@ def _ticks(x, period, clock, steps):
     return ticks.expand(B, T)
 
 
-def _check_shapes(layer, groups):
-    """Raise an error that says what does not fit, which no engine would."""
-    x, group_sizes = layer.x, groups.group_sizes
-    if len(groups.periods) != len(group_sizes):
+def _check(kinds, periods, group_sizes, cell, cast):
+    """Raise an error that says what does not fit, which no engine would: from
+    what `_look_at` says of x, weight_ih, bias, h0, mask, clocks, and the block
+    rows. cast is whether autocast makes another dtype of them."""
+    names = ["x", "weight_ih", "bias", "h0", "mask", "clock"]
+    names += [f"weight_hh[{i}]" for i in range(len(group_sizes))]
+    kinds = dict(zip(names, kinds))
+    for name, kind in kinds.items():
+        if kind is None and name in ("bias", "h0", "mask", "clock"):
+            continue
+        if not isinstance(kind, tuple):
+            given = kind or " of type NoneType"
+            raise InputError(f"{name}{given}: expected a dense tensor.")
+        if name == "clock":
+            continue
+        _, dtype, device = kind
+        if dtype not in DTYPES:
+            raise InputError(f"{name} in {dtype}: expected one of {DTYPES}.")
+        if device != kinds["x"][2]:
+            raise InputError(
+                f"{name} on {device}: expected {kinds['x'][2]}, as x."
+            )
+    shape, dtype, _ = kinds["x"]
+    if len(shape) != 3 or shape[1] < 1:
         raise InputError(
-            f"periods={groups.periods}: expected one for each of the "
+            f"x of shape {tuple(shape)}: expected [batch, time, features], "
+            f"with at least one step."
+        )
+    if len(periods) != len(group_sizes):
+        raise InputError(
+            f"periods={periods}: expected one for each of the "
             f"{len(group_sizes)} block rows of weight_hh."
         )
-    B, _, features = x.shape
-    H, C = sum(group_sizes), groups.cell.columns
+    B, _, features = shape
+    H, C = sum(group_sizes), cell.columns
     expected = {
-        "weight_ih": (layer.weight_ih, (C * H, features)),
-        "h0": (layer.h0, (B, H)),
+        "weight_ih": (C * H, features),
+        "h0": (B, H),
+        "bias": (C * H,),
+        "mask": (B, H),
+        "clock": (B,),
     }
-    for i, (w, k) in enumerate(zip(layer.weight, group_sizes)):
-        expected[f"weight_hh[{i}]"] = w, (C * k, sum(group_sizes[i:]))
-    if layer.bias is not None:
-        expected["bias"] = layer.bias, (C * H,)
-    if layer.mask is not None:
-        expected["mask"] = layer.mask, (B, H)
-    if isinstance(groups.clock, torch.Tensor):
-        expected["clock"] = groups.clock, (B,)
-    cast = _is_autocast(x)
-    for name, (tensor, shape) in expected.items():
-        if tensor.shape != shape:
+    for i, k in enumerate(group_sizes):
+        expected[f"weight_hh[{i}]"] = C * k, sum(group_sizes[i:])
+    for name, own in expected.items():
+        if kinds[name] is None:
+            continue
+        given, given_dtype, _ = kinds[name]
+        if given != own:
             raise InputError(
-                f"{name} of shape {tuple(tensor.shape)}: expected {shape}, for "
-                f"x of shape {tuple(x.shape)} and {H} units in groups of "
+                f"{name} of shape {tuple(given)}: expected {own}, for x of "
+                f"shape {tuple(shape)} and {H} units in groups of "
                 f"{list(group_sizes)}."
             )
         # States are cast, whatever they are.
-        same = tensor.dtype == x.dtype or cast
+        same = given_dtype == dtype or cast
         if not same and name not in ("h0", "mask", "clock"):
             raise InputError(
-                f"{name} in {tensor.dtype}: expected {x.dtype}, as of x."
+                f"{name} in {given_dtype}: expected {dtype}, as of x."
             )
+
+
+# A layer is called with the same shapes again and again.
+_check_once = lru_cache(_check)
 
 
 def _check_steps(steps, x):

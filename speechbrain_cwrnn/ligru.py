@@ -14,8 +14,9 @@ from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.checks import check_bool
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.functional import clockwork_ligru
-from speechbrain_cwrnn.lengths import reverse
+from speechbrain_cwrnn.functional import run_ligru
+from speechbrain_cwrnn.lengths import last_step, reverse
+from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.norm import BatchNorm, LayerNorm
 from speechbrain_cwrnn.rnn import ClockworkRNN
 
@@ -274,18 +275,16 @@ class ClockworkLiGRU(ClockworkRNN):
         if self.dropout and self.training:
             ones = x.new_ones(len(x), self.hidden_size)
             mask = F.dropout(ones, self.dropout)
-        output, hn = clockwork_ligru(
-            x,
-            *self._get_parameters(f"l{layer}"),
-            None if h0 is None else h0.flatten(0, 1),
-            periods=self.periods,
-            clock=clock if isinstance(clock, int) else clock.flatten(),
-            nonlinearity=self.nonlinearity,
-            norms=norms,
-            mask=mask,
-            steps=all_steps,
-            backend=self.backend,
+        h0 = None if h0 is None else h0.flatten(0, 1)
+        clock = clock if isinstance(clock, int) else clock.flatten()
+        output = run_ligru(
+            Layer(x, *self._get_parameters(f"l{layer}"), h0, mask),
+            Groups(self.periods, self.group_sizes, clock, self._cell),
+            norms,
+            all_steps,
+            self.backend,
         )
+        hn = last_step(output, all_steps).squeeze(1)
         if self.bidirectional:
             output, other = output.unflatten(0, (2, -1))
             output = torch.cat([output, reverse(other, steps)], dim=-1)

@@ -25,16 +25,19 @@ from speechbrain_cwrnn.checks import (
 )
 from speechbrain_cwrnn.clock import (
     Groups,
+    check_clock,
     resolve_group_sizes,
     resolve_periods,
 )
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.functional import clockwork_rnn, dense_weight
+from speechbrain_cwrnn.functional import dense_weight, run_rnn
 from speechbrain_cwrnn.lengths import (
     count_steps,
+    last_step,
     reverse,
     zero_padding,
 )
+from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.state_dicts import format_misfits, list_misfits
 
 
@@ -172,6 +175,7 @@ class ClockworkRNN(nn.Module):
         """
         x = self._check_input(x)
         h0, clock = self._check_state(hx, x)
+        now = 0 if clock is None else check_clock(clock)
         steps = None
         if lengths is not None:
             steps = count_steps(lengths, x)
@@ -184,7 +188,7 @@ class ClockworkRNN(nn.Module):
                 layer,
                 x,
                 None if h0 is None else h0[own],
-                0 if clock is None else clock[own, :, 0],
+                now if isinstance(now, int) else now[own, :, 0],
                 steps,
             )
             h.extend(hn)
@@ -376,17 +380,18 @@ class ClockworkRNN(nn.Module):
         outputs, h = [], []
         for i, suffix in enumerate(self._suffixes(layer)):
             is_reverse = suffix.endswith("_reverse")
-            output, hn = clockwork_rnn(
-                reverse(x, steps) if is_reverse else x,
-                *self._get_parameters(suffix),
-                None if h0 is None else h0[i],
-                periods=self.periods,
-                clock=clock if isinstance(clock, int) else clock[i],
-                nonlinearity=self.nonlinearity,
-                steps=steps,
-                backend=self.backend,
+            now = clock if isinstance(clock, int) else clock[i]
+            output = run_rnn(
+                Layer(
+                    reverse(x, steps) if is_reverse else x,
+                    *self._get_parameters(suffix),
+                    None if h0 is None else h0[i],
+                ),
+                Groups(self.periods, self.group_sizes, now, self._cell),
+                steps,
+                self.backend,
             )
-            h.append(hn)
+            h.append(last_step(output, steps).squeeze(1))
             outputs.append(reverse(output, steps) if is_reverse else output)
         return torch.cat(outputs, dim=-1) if self.bidirectional else output, h
 
@@ -428,12 +433,14 @@ class ClockworkRNN(nn.Module):
 
     def _get_parameters(self, suffix):
         """weight_ih, weight_hh and bias of a layer and direction."""
-        weight_hh = [getattr(self, name) for name in self._row_names[suffix]]
-        return (
-            getattr(self, f"weight_ih_{suffix}"),
-            weight_hh,
-            getattr(self, f"bias_{suffix}"),
+        names = [f"weight_ih_{suffix}", f"bias_{suffix}"]
+        # Where they are, unless something else makes them of others.
+        own = self._parameters
+        weight_ih, bias, *weight_hh = (
+            own[name] if name in own else getattr(self, name)
+            for name in names + self._row_names[suffix]
         )
+        return weight_ih, weight_hh, bias
 
     def _check_input(self, x):
         if self.reshape and isinstance(x, torch.Tensor) and x.dim() == 4:

@@ -90,6 +90,11 @@ def test_clock(clock):
         assert torch.equal(check_clock(clock), clock.long())
 
 
+def test_one_clock_for_all():
+    """Is an int, where it can be known."""
+    assert check_clock(torch.tensor([[3], [3]])) == 3
+
+
 @pytest.mark.parametrize(
     "clock",
     [-1, 1.5, 2.0, float("nan"), True, "3", None, [0, 1], MAX_CLOCK + 1]

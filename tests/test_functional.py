@@ -402,7 +402,7 @@ def test_other_options():
 
 
 BAD = {
-    "a list": ({"x": [[[0.0]]]}, "x of type list: expected a tensor"),
+    "a list": ({"x": [[[0.0]]]}, "x of type list: expected a dense"),
     "two dimensions": ({"x": torch.rand(5, 3)}, r"\(5, 3\): expected \[batch"),
     "no steps": ({"x": torch.rand(2, 0, 3)}, "with at least one step"),
     "integers": ({"x": torch.ones(2, 5, 3).long()}, "x in torch.int64: expect"),
@@ -423,7 +423,8 @@ BAD = {
         {"bias": torch.empty(5, device="meta")},
         "bias on meta: expected cpu",
     ),
-    "not an array": ({"h0": 0.0}, "h0 of type float: expected a tensor"),
+    "not an array": ({"h0": 0.0}, "h0 of type float: expected a dense"),
+    "nothing": ({"weight_ih": None}, "weight_ih of type NoneType: expected"),
     "no rows": ({"weight_hh": []}, "one for each of the 0 block rows"),
     "a matrix": ({"weight_hh": torch.rand(5, 5)}, "expected a list of tensors"),
     "numbers": ({"weight_hh": [torch.tensor(1.0)] * 2}, "weight_ih of shape"),

@@ -7,12 +7,20 @@ import torch
 from helpers import assert_equal, random_layer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from speechbrain_cwrnn import reference
+from speechbrain_cwrnn import (
+    ClockworkLiGRU,
+    ClockworkRNN,
+    reference,
+    stepwise,
+)
 from speechbrain_cwrnn.functional import (
+    FEW,
+    MANY,
     SHORT,
     clockwork_ligru,
     clockwork_rnn,
 )
+from speechbrain_cwrnn.stepwise import cpu
 
 
 class Products(TorchDispatchMode):
@@ -30,7 +38,8 @@ class Products(TorchDispatchMode):
 @pytest.mark.parametrize("clock", [0, 5, torch.tensor([5, 5])])
 @pytest.mark.parametrize("gated", [False, True])
 def test_few_steps(gated, clock, T):
-    """Those of the equations, by one product for each tick."""
+    """Those of the equations, by one product for each tick, or by the compiled
+    loop where nobody counts them."""
     layer = random_layer([2, 1, 3], B=2, T=T, F=3, columns=1 + gated)
     options = {"periods": (1, 2, 3), "clock": clock}
     function, equations = clockwork_rnn, reference.clockwork_rnn
@@ -88,3 +97,55 @@ def test_clocks_that_differ(T):
         output, _ = clockwork_rnn(**layer, **options)
         expected, _ = reference.clockwork_rnn(**layer, **options)
     assert_equal({"output": output}, {"output": expected})
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu", "leaky_relu"])
+@pytest.mark.parametrize(
+    "B, T, is_few",
+    [(1, 1, True), (MANY, SHORT, True), (MANY + 1, 2, False)]
+    + [(FEW, SHORT + 1, True), (FEW + 1, SHORT + 1, False)],
+)
+@pytest.mark.parametrize("layer_class", [ClockworkRNN, ClockworkLiGRU])
+def test_compiled(layer_class, B, T, is_few, nonlinearity, monkeypatch):
+    """The loop reads weights where they are, whatever their strides, and gives
+    what PyTorch does; where anything looks on, it is not called."""
+    calls = []
+
+    def forward_rows(*args, **options):
+        calls.append(args)
+        return function(*args, **options)
+
+    function = cpu.forward_rows
+    monkeypatch.setattr(cpu, "forward_rows", forward_rows)
+    net = layer_class(
+        7, input_size=3, periods=(1, 2, 3), nonlinearity=nonlinearity
+    ).eval()
+    row = net.weight_hh_l0_g1
+    row.data = row.data.mT.contiguous().mT
+    x = torch.randn(B, T, 3)
+    expected, (h, clock) = net(x)
+    more, _ = net(x, (h, clock))
+    lengths = torch.linspace(0.4, 1.0, B)
+    padded, last = net(x, lengths=lengths)
+    assert not calls
+    with torch.no_grad():
+        output, (h, clock) = net(x)
+        assert len(calls) == is_few
+        again, _ = net(x, (h.double(), clock))
+        assert len(calls) == 2 * is_few
+        cut, end = net(x, lengths=lengths)
+        assert len(calls) == 3 * is_few
+        with Products():
+            net(x)
+        torch.vmap(net)(x.unsqueeze(0))
+        # Autocast makes something else of them.
+        with torch.autocast("cpu", torch.bfloat16):
+            net(x)
+        # Each product with the input would cost more than calling it.
+        monkeypatch.setattr(stepwise, "CALL", -1)
+        monkeypatch.setattr(stepwise, "UNITS", -7)
+        net(x)
+        assert len(calls) == (3 + (T <= SHORT)) * is_few
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(again, more)
+    torch.testing.assert_close((cut, end), (padded, last))

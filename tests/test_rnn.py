@@ -549,9 +549,10 @@ class TestOtherUses:
         ],
     )
     def test_copied_or_wrapped(self, copied):
-        """It computes the same."""
+        """It computes the same, up to rounding where that is without gradients:
+        another order of sums may be faster then."""
         net, x = make(num_layers=2, bidirectional=True), randn(2, 5, 3)
-        assert torch.equal(copied(net)(x)[0], net(x)[0])
+        assert_close(copied(net)(x)[0], net(x)[0])
 
     def test_pruned(self):
         """Weights that are set to zero stay so, the others are trained."""

@@ -5,6 +5,7 @@ import runpy
 import pytest
 import torch
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechbrain_cwrnn import transforms
 
@@ -46,10 +47,38 @@ def test_is_mapped():
     assert seen == [False, False, True]
 
 
+def test_is_watched():
+    """By gradients, transforms, tracers, modes and classes of tensors."""
+    seen = []
+
+    def look(x):
+        seen.append(transforms.is_watched(x))
+        return x.sum()
+
+    x = torch.ones(2, 3)
+    with torch.no_grad():
+        look(x)
+        look(torch.nn.Parameter(x))
+        assert seen == [False, False]
+        torch.vmap(look)(x)
+        torch.func.functionalize(look)(x)
+        torch.jit.trace(look, x, check_trace=False)
+        with TorchDispatchMode():
+            seen.append(transforms.is_watched(x))
+        with forward_ad.dual_level():
+            look(x)
+        look(x.as_subclass(type("Other", (torch.Tensor,), {})))
+        assert seen[2:] == [True] * 6
+        seen.append(torch.compile(transforms.is_watched, backend="eager")(x))
+    look(x)
+    assert seen[8:] == [True, True]
+
+
 @pytest.mark.parametrize(
     "owner, name",
     [
         (forward_ad, "_current_level"),
+        (torch._C, "_len_torch_dispatch_stack"),
         (torch._C._functorch, "get_interpreter_stack"),
     ],
 )

@@ -13,7 +13,7 @@ Authors
 import logging
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from numba.core import event
 
 from speechbrain_cwrnn.cells import NONLINEARITIES
+from speechbrain_cwrnn.lengths import zero_padding_
 from speechbrain_cwrnn.stepwise import cpu_kernels as kernels
 from speechbrain_cwrnn.stepwise.vectors import VECTOR
 
@@ -87,25 +88,24 @@ def _run(kernels, tensors, weights, groups):
     those that tick, and those that see the input together.
     """
     of_many, of_one = kernels
-    weight, weight_of_one = (w.contiguous().numpy() for w in weights)
+    weight, weight_of_one = (w.contiguous() for w in weights)
+    blocks, weight = _blocks(weight_of_one, groups[0]), weight.numpy()
     arrays = [tensor.contiguous().numpy() for tensor in tensors]
     groups, seen = groups
     R, B, T = next(array.shape[:3] for array in arrays if array.ndim == 4)
-    tables = _tables(
+    options = _options(
         (groups.periods, groups.group_sizes),
         (seen.periods, seen.group_sizes, tuple(seen.count_ticks(T))),
         B,
-        groups.cell.columns,
+        groups.cell,
     )
-    nonlinearity = NONLINEARITIES.index(groups.cell.nonlinearity)
-    options = *tables, nonlinearity, groups.cell.gated
 
     def run(chunk):
         now, replicas, sequences = chunk
         n = len(replicas)
         if n <= FEW:
             for r, b in zip(replicas, sequences):
-                of_one(*arrays, weight_of_one[r], (r, b, now), options)
+                of_one(*arrays, blocks[r], (r, b, now), options)
             return
         lanes = (n + VECTOR - 1) // VECTOR * VECTOR
         weights = weight[replicas[0]]
@@ -128,16 +128,72 @@ def _run(kernels, tensors, weights, groups):
             list(pool.map(run, chunks))
 
 
+def forward_rows(z, weight_hh, h0, groups, mask=None, steps=None):
+    """The state after every step [B, T, H], of few sequences and steps.
+
+    The weights are read where they are, with no matrix made of them.
+
+    Arguments
+    ---------
+    z : torch.Tensor
+        What the groups see of the input [B, T, C H], at all steps; lost.
+    weight_hh, h0, groups, mask, steps
+        As in `plain.unroll`; the clock is an int.
+    """
+    B, T, _ = z.shape
+    if mask is None:
+        mask = torch.ones_like(h0) if groups.cell.gated else h0
+    h = z.new_empty(B, T, h0.shape[1])
+    # They are kept here, as long as their addresses are in use.
+    tensors = [
+        tensor
+        if tensor.dtype == z.dtype and tensor.is_contiguous()
+        else tensor.to(z.dtype).contiguous()
+        for tensor in (h0, mask, z, h, *weight_hh)
+    ]
+    options = _options(
+        (groups.periods, groups.group_sizes),
+        ((1,), (h0.shape[1],), (T,)),
+        B,
+        groups.cell,
+    )
+    addresses = np.array([tensor.data_ptr() for tensor in tensors])
+    kernels.forward_rows(
+        addresses, (B, T), groups.clock, options, _empty(z.dtype)
+    )
+    return h if steps is None else zero_padding_(h, steps)
+
+
+@cache
+def _empty(dtype):
+    """An array of nothing, in a dtype of PyTorch."""
+    return torch.empty(0, dtype=dtype).numpy()
+
+
+def _blocks(weight, groups):
+    """Where the block rows are in matrices [R, C H, H]: the address of each
+    one, and the bytes from row to row [R, G, 2]."""
+    _, rows, H = weight.shape
+    replicas = np.arange(len(weight))[:, None] * rows * H
+    first = np.array([units.start for units in groups.units])
+    first = replicas + first * (groups.cell.columns * H + 1)
+    blocks = np.stack([first, np.full_like(first, H)], axis=-1)
+    blocks *= weight.element_size()
+    blocks[..., 0] += weight.data_ptr()
+    return blocks
+
+
 # What follows from sizes alone is computed once, not for each batch.
 @lru_cache
-def _tables(groups, seen, B, columns):
-    """Period and first unit of each group, and where its z is among those of
-    all groups; see `cpu_kernels`.
+def _options(groups, seen, B, cell):
+    """Period and first unit of each group, where its z is among those of all
+    groups, and what its units do; see `cpu_kernels`.
 
     groups are periods and sizes; seen those of groups that see the input
-    together, and how often they do; z has so many columns for a unit.
+    together, and how often they do.
     """
     periods, sizes = groups
+    columns = cell.columns
     seen_periods, seen_sizes, counts = seen
     starts, seen_starts = (
         [0, *accumulate(sizes)] for sizes in (sizes, seen_sizes)
@@ -150,7 +206,8 @@ def _tables(groups, seen, B, columns):
         place = places[i] + columns * (start - seen_starts[i])
         row = columns * seen_sizes[i]
         layout.append([place, counts[i] * row, row, seen_periods[i]])
-    return np.array(periods), np.array(starts), np.array(layout)
+    tables = np.array(periods), np.array(starts), np.array(layout)
+    return *tables, NONLINEARITIES.index(cell.nonlinearity), cell.gated
 
 
 @lru_cache

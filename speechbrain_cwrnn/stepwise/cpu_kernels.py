@@ -6,8 +6,9 @@ Those are h0 and mask [R, B, H], h [R, B, T, H], weight [C H, H] or [C H, H,
 lanes] (or its transpose), and z [R, B S], one number after the other: the place
 of the first one of group g, the distance of its sequences and of its rows, and
 the steps from one row to the next are layout[g]. Where the cell is gated, each
-row has first the candidates of a group, then its gates. Divisions are slow, so
-ticks are counted down.
+row has first the candidates of a group, then its gates. For a single sequence,
+blocks[g] are the address of the block row of group g and the bytes from row to
+row. Divisions are slow, so ticks are counted down.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -18,6 +19,7 @@ import numpy as np
 from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.stepwise.vectors import (
     add_product,
+    array_at,
     jit_lanes,
     jit_one,
     sigmoid,
@@ -196,7 +198,35 @@ def backward_lanes(dh, h, h0, mask, z, dz, dh0, weight_t, where, groups):
 
 
 @jit_one
-def forward_one(h0, mask, z, h, weight, where, groups):
+def _row(block, u, length, array):
+    """Row u of a group's weights, in the dtype of an array."""
+    return array_at(block[0] + u * block[1], length, array)
+
+
+@jit_one
+def forward_rows(addresses, sizes, clock, groups, array):
+    """Write h, for few sequences that are seen at all steps, as `forward_one`.
+
+    addresses are those of h0, mask, z, h and each block row, in the dtype of an
+    array; to make arrays of them here takes less time than in Python.
+    """
+    B, T = sizes
+    periods, starts, _, _, gated = groups
+    H, C = starts[-1], 2 if gated else 1
+    h0 = array_at(addresses[0], (1, B, H), array)
+    mask = array_at(addresses[1], (1, B, H), array)
+    z = array_at(addresses[2], (1, B * T * C * H), array)
+    h = array_at(addresses[3], (1, B, T, H), array)
+    blocks = np.empty((len(periods), 2), np.int64)
+    for g in range(len(periods)):
+        blocks[g, 0] = addresses[4 + g]
+        blocks[g, 1] = (H - starts[g]) * array.itemsize
+    for b in range(B):
+        forward_one(h0, mask, z, h, blocks, (0, b, clock), groups)
+
+
+@jit_one
+def forward_one(h0, mask, z, h, blocks, where, groups):
     """Write h, for one sequence."""
     r, b, clock = where
     periods, starts, layout, f, gated = groups
@@ -219,7 +249,7 @@ def forward_one(h0, mask, z, h, weight, where, groups):
             # Of a gated cell, what is kept for the backward pass.
             new = row if gated else h[r, b, t, first:]
             for u in range(C * size):
-                weights = weight[C * first + u, first:]
+                weights = _row(blocks[g], u, len(senders), h)
                 total = row[u]
                 for c in range(len(weights)):
                     total += weights[c] * senders[c]
@@ -242,7 +272,7 @@ def forward_one(h0, mask, z, h, weight, where, groups):
 
 
 @jit_one
-def backward_one(dh, h, h0, mask, z, dz, dh0, weight, where, groups):
+def backward_one(dh, h, h0, mask, z, dz, dh0, blocks, where, groups):
     """Write dz and dh0, for one sequence."""
     r, b, clock = where
     periods, starts, layout, f, gated = groups
@@ -281,7 +311,7 @@ def backward_one(dh, h, h0, mask, z, dz, dh0, weight, where, groups):
             to = passed[first:]
             for u in range(C * size):
                 gradient = row[u]
-                weights = weight[C * first + u, first:]
+                weights = _row(blocks[g], u, len(to), h)
                 for c in range(len(weights)):
                     to[c] += weights[c] * gradient
     for u in range(k):

@@ -50,6 +50,23 @@ def add_product(totals, weights, values, first, end, start, stop):
         u += 4 if u + 4 <= end else 1
 
 
+@intrinsic
+def _pointer(typing_context, address, array):
+    """An address as that of a number such as those of an array."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = context.get_value_type(signature.return_type)
+        return builder.inttoptr(arguments[0], pointer)
+
+    return types.CPointer(array.dtype)(types.int64, array), generate
+
+
+@jit_one
+def array_at(address, shape, array):
+    """What is in memory at an address, in the dtype of some array."""
+    return numba.carray(_pointer(address, array), shape)
+
+
 def find_fault():
     """What is wrong with a product that numba compiles; None if it is right."""
     totals, weights, values = (
