@@ -20,7 +20,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 SHAPE = ("dtype", "batch", "time", "input", "hidden")
-DIRECTIONS = {"forward": "forward", "forward_backward": "forward + backward"}
+DIRECTIONS = {
+    "forward": "forward",
+    "forward_backward": "forward + backward",
+    "streaming": "forward, chunk by chunk",
+}
 
 
 def by_shape(rows):

@@ -4,6 +4,7 @@ r"""Time a Clockwork RNN beside the layers that it takes the place of.
 > python benchmarks/speed.py
 > python benchmarks/speed.py --batch 1 32 --hidden 256 512 --csv speed.csv
 > python benchmarks/speed.py --cell gated --batch 8 32 --time 300
+> python benchmarks/speed.py --chunks 100 --batch 1 --time 1 4
 > python benchmarks/speed.py --device cuda --dtype bfloat16 --time 1000 \
       --batch 16 64 --backend auto eager per-group loop --csv speed.csv
 
@@ -196,8 +197,9 @@ def measure_errors(layers, x, cotangent):
     return measured
 
 
-def measure_times(layers, x, cotangent, repeats):
-    """Seconds of each run, by name of layer and direction."""
+def measure_times(layers, x, cotangent, args):
+    """Seconds of each run, by name of layer and direction; where chunks are
+    fed, of one of them."""
     x = x.detach().requires_grad_()
 
     def forward(layer):
@@ -207,11 +209,18 @@ def measure_times(layers, x, cotangent, repeats):
     def forward_backward(layer):
         layer(x)[0].backward(cotangent)
 
+    def streaming(layer):
+        state = None
+        with torch.no_grad():
+            for _ in range(args.chunks):
+                _, state = layer(x, state)
+
+    functions = (streaming,) if args.chunks else (forward, forward_backward)
     times = {}
     # The first round warms up, and does not count.
-    for repeat in range(repeats + 1):
+    for repeat in range(args.repeats + 1):
         for name, layer in layers.items():
-            for function in (forward, forward_backward):
+            for function in functions:
                 synchronize(x.device)
                 start = time.perf_counter()
                 function(layer)
@@ -219,7 +228,7 @@ def measure_times(layers, x, cotangent, repeats):
                 elapsed = time.perf_counter() - start
                 runs = times.setdefault((name, function.__name__), [])
                 if repeat:
-                    runs.append(elapsed)
+                    runs.append(elapsed / max(1, args.chunks))
     return times
 
 
@@ -250,7 +259,7 @@ def benchmark(B, T, F, H, args):
     errors = measure_errors(
         layers, x[:, :ERROR_STEPS], cotangent[:, :ERROR_STEPS]
     )
-    times = measure_times(layers, x, cotangent, args.repeats)
+    times = measure_times(layers, x, cotangent, args)
     rows = []
     for (name, direction), runs in times.items():
         runs = 1000 * torch.tensor(runs)
@@ -270,7 +279,7 @@ def benchmark(B, T, F, H, args):
                 "median_ms": f"{runs.median():.4g}",
                 "q75_ms": f"{runs.quantile(0.75):.4g}",
                 "vs_lstm": f"{lstm.median() / runs.median():.2f}",
-                "max_error": f"{errors[name][direction != 'forward']:.1e}",
+                "max_error": f"{errors[name]['backward' in direction]:.1e}",
                 "error_steps": min(T, ERROR_STEPS),
                 "machine": machine(device),
                 "threads": torch.get_num_threads(),
@@ -336,9 +345,18 @@ def parse_arguments():
         "paper's equations step by step",
     )
     add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
+    add(
+        "--chunks",
+        type=int,
+        default=0,
+        help="that are fed one after another, forwards alone, each of --time "
+        "steps and with the state of the one before; 0: whole sequences",
+    )
     add("--repeats", type=int, default=7, help="timed runs of each")
     add("--csv", type=Path, help="file that the rows are added to")
     args = parser.parse_args()
+    if args.chunks and not {"loop", "per-group"}.isdisjoint(args.backend):
+        parser.error("--chunks: expected a --backend that carries a state.")
     if args.cell == "gated" and "per-group" in args.backend:
         parser.error("--backend per-group: expected --cell plain.")
     return args

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -92,6 +93,30 @@ def test_long_sequences(monkeypatch):
     assert {(row["time"], row["error_steps"]) for row in rows} == {(300, 256)}
 
 
+def test_chunks(monkeypatch):
+    """Each goes on where the last one stopped; the time is that of one."""
+    names = runpy.run_path(str(SPEED))
+    options = "speed.py --chunks 3 --repeats 1".split()
+    monkeypatch.setattr(sys, "argv", options)
+    moments, states = itertools.count(), []
+    scope = names["measure_times"].__globals__
+    clock = SimpleNamespace(perf_counter=lambda: next(moments))
+    monkeypatch.setitem(scope, "time", clock)
+
+    def layer(x, state):
+        assert not torch.is_grad_enabled()
+        states.append(state)
+        return x, (state or 0) + 1
+
+    x, args = torch.ones(1, 4, 2), names["parse_arguments"]()
+    times = names["measure_times"]({"a layer": layer}, x, x, args)
+    assert states == 2 * [None, 1, 2]
+    assert times == {("a layer", "streaming"): [1 / 3]}
+    monkeypatch.setattr(sys, "argv", [*options, "--backend", "loop"])
+    with pytest.raises(SystemExit):
+        names["parse_arguments"]()
+
+
 def test_per_group(monkeypatch):
     """The peer that is a torch.nn.RNN per group computes the same."""
     names = runpy.run_path(str(SPEED))
@@ -126,8 +151,10 @@ def test_gated_layers(monkeypatch):
     """Their peers are timed beside them; errors are those of rounding."""
     names = runpy.run_path(str(SPEED))
     options = "--cell gated --groups 3 --backend eager loop".split()
+    options += ["--repeats", "1"]
     monkeypatch.setattr(sys, "argv", ["speed.py", *options])
-    layers = names["make_layers"](2, 3, 8, names["parse_arguments"]())
+    args = names["parse_arguments"]()
+    layers = names["make_layers"](2, 3, 8, args)
     ours = ["ClockworkLiGRU", "ClockworkLiGRU of two groups"]
     ours += ["ClockworkLiGRU of one group"]
     assert {*layers} == {
@@ -140,7 +167,7 @@ def test_gated_layers(monkeypatch):
     x, cotangent = torch.randn(2, 9, 3), torch.randn(2, 9, 8)
     errors = names["measure_errors"](layers, x, cotangent)
     assert all(0 < error < 1e-5 for pair in errors.values() for error in pair)
-    times = names["measure_times"](layers, x, cotangent, 1)
+    times = names["measure_times"](layers, x, cotangent, args)
     assert all(len(runs) == 1 for runs in times.values())
 
 
