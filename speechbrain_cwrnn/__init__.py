@@ -58,6 +58,7 @@ manifest : the data of a recipe, maybe of a user's own
 audio : parts of recordings, and what is wrong with them
 report : what recipes write: whole files, results, tables, figures
 pretrained : writes what SpeechBrain's `from_hparams` loads
+hub : makes a folder of that for the Hugging Face hub
 
 Authors
  * The speechbrain_cwrnn developers 2026

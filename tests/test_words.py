@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import re
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble, __version__
+from speechbrain_cwrnn.hub import write_hub_folder
 from speechbrain_cwrnn.peephole import PeepholeLSTM
 
 RECIPE = RECIPES / "TIMIT" / "WordClassification"
@@ -112,6 +114,21 @@ class TestTraining:
         best = min(rows, key=lambda row: float(row["train_loss"]))
         assert loss == pytest.approx(float(best["train_loss"]), rel=1e-4)
         assert wrong == round(20 * float(best["train_error"]))
+
+    def test_published(self, run, tmp_path):
+        """Its folder for the hub hears the first word of the test."""
+        rows = run(tmp_path / "out", num_seeds=2)
+        with recipe_modules("TIMIT/WordClassification", "publish") as modules:
+            columns = {**modules.publish.MEASURED, "train_loss": float}
+            measure = modules.publish.measure
+            write_hub_folder(
+                tmp_path / "out", tmp_path / "words", columns, measure
+            )
+        card = (tmp_path / "words" / "README.md").read_text()
+        (heard,) = re.findall(r"prints\n\n    (\w+)\n", card)
+        assert heard in WORDS
+        best = min(rows, key=lambda row: float(row["train_loss"]))
+        assert f"| {100 * float(best['test_error']):.2f} |" in card
 
     def test_without_data(self, run, tmp_path, capsys):
         """Speech is synthesised, once, and called so everywhere."""
