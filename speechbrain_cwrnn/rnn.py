@@ -199,6 +199,14 @@ class ClockworkRNN(nn.Module):
             clock = torch.zeros(len(h), B, 1, dtype=torch.long, device=x.device)
         return x, (h, clock + (T if steps is None else steps.unsqueeze(1)))
 
+    def __prepare_scriptable__(self):
+        """Raises an error, where torch.jit.script would raise another later."""
+        raise InputError(
+            f"{type(self).__name__}: expected a model without it for "
+            f"torch.jit.script, as by SpeechBrain's --jit, which does not read "
+            f"this layer (torch.jit.trace and torch.export do)."
+        )
+
     def dense_weight_hh(self, layer=0, reverse=False):
         """The recurrent weights as a matrix with its zeros, to look at.
 

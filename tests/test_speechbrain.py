@@ -12,6 +12,7 @@ from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
 from speechbrain.utils.parameter_transfer import Pretrainer
 
 from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, Ensemble
+from speechbrain_cwrnn.errors import InputError
 
 
 def load(yaml):
@@ -96,6 +97,15 @@ def test_sequential():
     assert isinstance(net, LengthsCapableSequential)
     output = net(torch.randn(2, 10, 5), lengths=torch.tensor([1.0, 0.5]))
     assert output[1, :5].all() and not output[1, 5:].any()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("layer", [ClockworkRNN, ClockworkLiGRU])
+def test_jit(layer):
+    """What SpeechBrain does for --jit ends in a sentence."""
+    net = CRDNN(input_shape=[None, None, 20], rnn_class=layer, rnn_neurons=8)
+    with pytest.raises(InputError, match=f"{layer.__name__}: .*--jit"):
+        torch.jit.script(net)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
