@@ -1,0 +1,157 @@
+"""SpeechBrain's recipes, changed and run, on one that is made up."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import read_csv
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "benchmarks" / "swapped_recipes.py"
+HEADER = (
+    "Task,Hparam_file,Script_file,test_debug_flags,test_debug_checks\n"
+    "ASR,recipes/A/hparams/train.yaml,recipes/A/train.py,--epochs=2 "
+    '--name="a b" --broken=no,"file_exists=[train_log.txt] {check}"\n'
+)
+CHECK = "performance_check=[train_log.txt, train loss, <=5, epoch: 2]"
+YAML = """\
+data_folder_noise: !ref <data_folder>/noise # from the net
+num_workers: 4
+rnn_bidirectional: True
+model:
+    rnn_bidirectional: !ref <rnn_bidirectional>
+"""
+# Logs what it was given, and how its YAML file ends, as the loss is.
+RECIPE = """\
+import sys
+from pathlib import Path
+lines = Path(sys.argv[1]).read_text().splitlines()
+assert lines[0] == "data_folder_noise: noise", lines
+assert lines[1] == "num_workers: 0"
+assert "--epochs=2" in sys.argv and "--name=a b" in sys.argv, sys.argv
+assert "--device=cpu" in sys.argv and "--output_folder=out" in sys.argv
+assert Path("tests/samples/noise/a.wav").exists()
+assert Path("noise/a.wav").exists() and Path("noise/data.zip").exists()
+assert ("--broken=no" in sys.argv) != ("--broken=yes" in sys.argv)
+Path("out").mkdir()
+losses = {"ClockworkRNN": 1.5, "ClockworkLiGRU": 1.25}
+loss = losses.get(lines[-1].rpartition(".")[2], 1.0)
+if "--broken=yes" in sys.argv and loss == 1.5:
+    raise ValueError("no such thing")
+text = f"epoch: 1 - train loss: 9.9e+00\\nepoch: 2 - train loss: {loss:.2e}\\n"
+name = "other.txt" if "--lost" in sys.argv else "train_log.txt"
+Path("out", name).write_text(text)
+"""
+TEST = """\
+import speechbrain as sb
+def main(device):
+    brain = sb.Brain()
+    brain.train_loss = 0.25 if device == "cpu" else 0
+    assert brain.train_loss < 0.2
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with one recipe and one integration test."""
+    folder = tmp_path / "speechbrain"
+    files = {
+        "tests/recipes/A.csv": HEADER.format(check=CHECK),
+        "tests/samples/noise/a.wav": "",
+        "tests/samples/RIRs/a.wav": "",
+        "recipes/A/hparams/train.yaml": YAML,
+        "recipes/A/train.py": RECIPE,
+        "tests/integration/B/hyperparams.yaml": YAML,
+        "tests/integration/B/example_b.py": TEST,
+        "tests/integration/B/example_b_other.py": "",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def run(checkout, tmp_path, monkeypatch, capsys):
+    """Runs the script for given cases, and returns rows and what it prints."""
+
+    def run(*cases):
+        names = runpy.run_path(str(SCRIPT))
+        made = [names["Case"](*case) for case in cases]
+        monkeypatch.setitem(names["main"].__globals__, "CASES", made)
+        table = tmp_path / "rows.csv"
+        command = ["swapped_recipes.py", str(checkout), "--csv", str(table)]
+        monkeypatch.setattr(sys, "argv", command)
+        names["main"]()
+        return read_csv(table), capsys.readouterr()
+
+    run.crdnn = runpy.run_path(str(SCRIPT))["CRDNN"]
+    return run
+
+
+TRAIN = "recipes/A/hparams/train.yaml"
+
+
+def test_recipe(run, checkout):
+    """Each layer in turn; what is done is not done again."""
+    case = TRAIN, [run.crdnn]
+    rows, printed = run(case)
+    reached = {row["layer"]: row["reached"] for row in rows}
+    assert reached == {
+        "unmodified": "1.00e+00",
+        "ClockworkRNN": "1.50e+00",
+        "ClockworkLiGRU": "1.25e+00",
+    }
+    assert {row["threshold"] for row in rows} == {"<=5"}
+    assert rows[0]["line"] == "rnn_class: !name:speechbrain_cwrnn.ClockworkRNN"
+    assert printed.out.count("1.50e+00") == 1
+    (checkout / "recipes" / "A" / "train.py").write_text("raise SystemExit(1)")
+    again, printed = run(case)
+    assert again == rows and not printed.err
+    assert (checkout / TRAIN).read_text() == YAML
+
+
+def test_failures(run):
+    """They are rows, with the reason."""
+    (first, broken, _), printed = run((TRAIN, [run.crdnn], "--broken=yes"))
+    assert (first["reached"], first["failure"]) == ("1.00e+00", "")
+    assert broken["reached"] == ""
+    assert broken["failure"] == "ValueError: no such thing"
+    assert "no: ValueError: no such thing" in printed.out
+
+
+def test_lost_file(run):
+    """What SpeechBrain's test asks for has to be there."""
+    rows, _ = run((TRAIN, [run.crdnn], "", "", "", (), "--lost"))
+    assert rows[0]["failure"] == "wrote no train_log.txt"
+
+
+def test_integration(run):
+    """A test that misses its threshold has a number none the less."""
+    case = "tests/integration/B/hyperparams.yaml", [run.crdnn]
+    rows, _ = run(case)
+    assert [row["reached"] for row in rows] == ["0.25"] * 3
+    assert rows[0]["quantity"] == "train_loss"
+    assert rows[0]["threshold"] == "< 0.2"
+
+
+def test_other_text(run):
+    """A line that is not there is no line that can be changed."""
+    with pytest.raises(SystemExit, match="train.yaml: expected the text 'no "):
+        run((TRAIN, [("no such line", "")]))
+
+
+@pytest.mark.parametrize(
+    "script, name",
+    [("swapped_recipes", "recipes"), ("places", "places")],
+)
+def test_tables(script, name):
+    """Those of docs/swap.md are what the scripts make of their results."""
+    names = runpy.run_path(str(SCRIPT.with_name(f"{script}.py")))
+    rows = read_csv(names["RESULTS"])
+    docs = (ROOT / "docs" / "swap.md").read_text()
+    table = re.search(f"<!-- {name} -->(.*?)<!-- /{name} -->", docs, re.DOTALL)
+    assert len(rows) > 5
+    assert table[1].strip() == names["make_table"](rows)
