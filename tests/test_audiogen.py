@@ -55,6 +55,14 @@ def test_docstrings(recipe):
     assert tried >= 2
 
 
+def test_best_epoch(recipe):
+    """The lowest of all, whatever comes later."""
+    lowest = recipe.train.LowestErrors(3)
+    for errors in ([0.5, 0.5, 0.5], [0.4, np.nan, 0.6], [0.7, np.inf, 0.3]):
+        lowest.update(torch.tensor(errors))
+    assert lowest.nmse.tolist() == pytest.approx([0.4, 0.5, 0.3])
+
+
 @pytest.mark.slow
 class TestTraining:
     """From the command line to the results."""
@@ -82,6 +90,7 @@ class TestTraining:
             ("corpus", "sines.csv"),
             ("version", speechbrain_cwrnn.__version__),
         ]
+        assert all(float(r["best_nmse"]) <= float(r["nmse"]) for r in rows)
         # Predicting the mean gives 0.5.
         assert min(float(row["nmse"]) for row in rows) < allowed
 
@@ -162,7 +171,7 @@ class TestTraining:
         options = ["--targets", sines, "--hidden_size", 9]
         options += ["--checkpoint_interval", 10]
         options += ["--number_of_epochs", 30]
-        for folder, kills in (("whole", []), ("broken", [0, 4])):
+        for folder, kills in (("whole", []), ("broken", [0, 4, 4])):
             arguments = [*options, "--output_folder", tmp_path / folder]
             for call in kills:
                 with killed_at(torch, "save", call):

@@ -29,6 +29,7 @@ from audiogen_prepare import prepare_audiogen, read_targets
 from options import AudioGenOptions
 from report import write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
+from torch import nn
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble
 from speechbrain_cwrnn.brain import (
@@ -48,6 +49,18 @@ from speechbrain_cwrnn.hparams import (
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.manifest import name_corpus
 from speechbrain_cwrnn.program import run_program, stoppable
+
+
+class LowestErrors(nn.Module):
+    """The lowest NMSE of each of N networks so far, kept in checkpoints."""
+
+    def __init__(self, num_networks):
+        super().__init__()
+        self.register_buffer("nmse", torch.full((num_networks,), torch.inf))
+
+    def update(self, nmse):
+        """Those of an epoch [N]; what is not a number is no error."""
+        self.nmse.copy_(torch.fmin(self.nmse, nmse))
 
 
 class GeneratorBrain(EnsembleBrain):
@@ -94,9 +107,10 @@ class GeneratorBrain(EnsembleBrain):
 
     def on_stage_end(self, stage, stage_loss, epoch):
         """Shows and logs the error, and saves a checkpoint now and then."""
+        nmse, _ = self.errors()
+        self.lowest.update(nmse)
         if stage == sb.Stage.TEST:
             return
-        nmse, _ = self.errors()
         alive = ~self.through()
         stats = {
             "median NMSE": float(nmse[alive].median()) if alive.any() else None,
@@ -149,6 +163,21 @@ def check(hparams, run_opts):
     check_memory("num_seeds", hparams["num_seeds"], networks, device)
 
 
+def prepare(hparams, in_use=False):
+    """Write the targets, and return what to call them."""
+    return prepare_audiogen(
+        hparams["train_annotation"],
+        hparams["save_folder"],
+        audio=hparams["audio"],
+        targets=hparams["targets"],
+        num_excerpts=hparams["num_excerpts"],
+        excerpt_seconds=hparams["excerpt_seconds"],
+        offset=hparams["offset"],
+        csv_sample_rate=hparams["csv_sample_rate"],
+        in_use=in_use,
+    )
+
+
 def main(hparams_file, run_opts, overrides):
     """Prepare, train, and write what came of it."""
     load = partial(load_hparams, hparams_file, overrides, AudioGenOptions)
@@ -166,17 +195,7 @@ def run(hparams_file, run_opts, overrides, hparams):
     may_differ += ["checkpoint_interval", "skip_prep"]
     in_use = resumes(hparams_file, overrides, hparams, may_differ)
     if not hparams["skip_prep"]:
-        corpus = prepare_audiogen(
-            hparams["train_annotation"],
-            hparams["save_folder"],
-            audio=hparams["audio"],
-            targets=hparams["targets"],
-            num_excerpts=hparams["num_excerpts"],
-            excerpt_seconds=hparams["excerpt_seconds"],
-            offset=hparams["offset"],
-            csv_sample_rate=hparams["csv_sample_rate"],
-            in_use=in_use,
-        )
+        corpus = prepare(hparams, in_use)
     targets = read_targets(hparams["train_annotation"])
     if hparams["skip_prep"]:
         corpus = name_corpus(hparams["train_annotation"], targets)
@@ -198,6 +217,8 @@ def run(hparams_file, run_opts, overrides, hparams):
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    brain.lowest = LowestErrors(ensemble.num_copies).to(brain.device)
+    hparams["checkpointer"].add_recoverable("lowest", brain.lowest)
     num_params = sum(p[0].numel() for p in ensemble.parameters())
     print(
         f"{ensemble.num_copies} networks of {num_params} parameters, on "
@@ -226,6 +247,7 @@ def run(hparams_file, run_opts, overrides, hparams):
             "seed": range(hparams["seed"], hparams["seed"] + len(nmse)),
             "target": np.resize(list(targets), len(nmse)),
             "nmse": nmse.cpu().numpy(),
+            "best_nmse": brain.lowest.nmse.cpu().numpy(),
             "mse": mse.cpu().numpy(),
             "diverged": brain.through().int().cpu().numpy(),
         },
