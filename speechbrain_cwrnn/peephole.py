@@ -17,6 +17,13 @@ from speechbrain_cwrnn.checks import (
 )
 from speechbrain_cwrnn.errors import InputError
 
+# What is applied to the cell on its way out, and the slope by its value.
+ACTIVATIONS = {
+    "tanh": (torch.tanh, lambda y: 1 - y.square()),
+    "tanhx2": (lambda c: 2 * c.tanh(), lambda y: 2 - y.square() / 2),
+    "sigmoid": (torch.sigmoid, lambda y: y * (1 - y)),
+}
+
 
 class PeepholeLSTM(nn.Module):
     """A layer of LSTM whose gates see the cell (Gers et al., 2002).
@@ -40,6 +47,8 @@ class PeepholeLSTM(nn.Module):
         Number of input features; may be 0.
     forget_bias : float
         Added to the bias of the forget gate.
+    activation : {"tanh", "tanhx2", "sigmoid"}
+        What is in the place of the tanh of c[t]; "tanhx2" is its double.
 
     Example
     -------
@@ -48,8 +57,16 @@ class PeepholeLSTM(nn.Module):
     (torch.Size([2, 10, 5]), torch.Size([1, 2, 5]), torch.Size([1, 2, 5]))
     """
 
-    def __init__(self, hidden_size, input_size, forget_bias=0.0):
+    def __init__(
+        self, hidden_size, input_size, forget_bias=0.0, activation="tanh"
+    ):
         super().__init__()
+        if activation not in tuple(ACTIVATIONS):
+            raise InputError(
+                f"activation={activation!r}: expected one of "
+                f"{', '.join(ACTIVATIONS)}."
+            )
+        self.activation = activation
         self.hidden_size = H = check_integer("hidden_size", hidden_size, 1)
         self.input_size = check_integer("input_size", input_size, 0)
         self.forget_bias = check_number("forget_bias", forget_bias)
@@ -92,7 +109,9 @@ class PeepholeLSTM(nn.Module):
         # A single replica; vmap brings more.
         others = self.weight_hh[None], self.peepholes[None], *hx
         h, c, _ = Recurrence.apply(
-            z.movedim(1, 0)[:, None], *(tensor.to(z) for tensor in others)
+            z.movedim(1, 0)[:, None],
+            *(tensor.to(z) for tensor in others),
+            self.activation,
         )
         return h.squeeze(1).movedim(0, 1), (h[-1], c[-1])
 
@@ -105,10 +124,11 @@ class Recurrence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(z, weight, peepholes, h0, c0):
+    def forward(z, weight, peepholes, h0, c0, activation):
         """z [T, R, B, 4 H], weight [R, 4 H, H], peepholes [R, 3, H], h0 and c0
         [R, B, H] -> h and c [T, R, B, H], and the gates [T, R, B, 4 H]."""
         H = h0.shape[-1]
+        activate, _ = ACTIVATIONS[activation]
         p_if, p_o = peepholes[:, None, :2], peepholes[:, 2:]
         weight, gates = weight.mT, z.new_empty(z.shape)
         h, c = (z.new_empty(len(z), *h0.shape) for _ in range(2))
@@ -120,7 +140,7 @@ class Recurrence(torch.autograd.Function):
             i, f = i_f.sigmoid_().chunk(2, -1)
             torch.mul(f, c_before, out=c_t).addcmul_(i, g.tanh_())
             o.addcmul_(p_o, c_t).sigmoid_()
-            torch.mul(o, c_t.tanh(), out=h_t)
+            torch.mul(o, activate(c_t), out=h_t)
             h_before, c_before = h_t, c_t
         return h, c, gates
 
@@ -128,7 +148,8 @@ class Recurrence(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         """Keeps all but z."""
         ctx.mark_non_differentiable(output[2])
-        ctx.save_for_backward(*inputs[1:], *output)
+        *tensors, ctx.activation = inputs[1:]
+        ctx.save_for_backward(*tensors, *output)
 
     @staticmethod
     def backward(ctx, dh, dc, _):
@@ -141,14 +162,15 @@ class Recurrence(torch.autograd.Function):
             )
         weight, peepholes, h0, c0, h, c, gates = ctx.saved_tensors
         H = h0.shape[-1]
+        activate, slope = ACTIVATIONS[ctx.activation]
         p_i, p_f, p_o = peepholes.unsqueeze(2).unbind(1)
         i, f, g, o = gates.chunk(4, -1)
         h_before = torch.cat([h0[None], h[:-1]])
         c_before = torch.cat([c0[None], c[:-1]])
-        tanh_c = c.tanh()
+        y = activate(c)
         # What the gradients of h and c at a step are multiplied by.
-        o_by_h = tanh_c * o * (1 - o)
-        c_by_h = o * (1 - tanh_c.square()) + p_o * o_by_h
+        o_by_h = y * o * (1 - o)
+        c_by_h = o * slope(y) + p_o * o_by_h
         i_by_c = g * i * (1 - i)
         f_by_c = c_before * f * (1 - f)
         ifg_by_c = torch.stack([i_by_c, f_by_c, i * (1 - g.square())], dim=-2)
@@ -170,11 +192,12 @@ class Recurrence(torch.autograd.Function):
         dz_rows, h_rows = (
             tensor.movedim(0, 1).flatten(1, 2) for tensor in (dz, h_before)
         )
-        return dz, dz_rows.mT @ h_rows, dpeepholes, dh0, dc0
+        return dz, dz_rows.mT @ h_rows, dpeepholes, dh0, dc0, None
 
     @staticmethod
-    def vmap(info, in_dims, *tensors):
+    def vmap(info, in_dims, *inputs):
         """Adds replicas, which stand behind time in z alone."""
+        *tensors, activation = inputs
         N = info.batch_size
 
         def join(tensor, dim, place):
@@ -183,6 +206,6 @@ class Recurrence(torch.autograd.Function):
             return tensor.movedim(dim, place).flatten(place, place + 1)
 
         outputs = Recurrence.apply(
-            *map(join, tensors, in_dims, (1, 0, 0, 0, 0))
+            *map(join, tensors, in_dims, (1, 0, 0, 0, 0)), activation
         )
         return tuple(y.unflatten(1, (N, -1)) for y in outputs), (1, 1, 1)

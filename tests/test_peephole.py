@@ -29,7 +29,14 @@ class Plain(PeepholeLSTM):
             f = torch.sigmoid(f + self.forget_bias)
             c = f * c + i * torch.tanh(x_t @ V_c.T + h @ W_c.T + b_c)
             o = torch.sigmoid(x_t @ V_o.T + h @ W_o.T + p_o * c + b_o)
-            h = o * torch.tanh(c)
+            h = (
+                o
+                * {
+                    "tanh": torch.tanh(c),
+                    "tanhx2": 2 * torch.tanh(c),
+                    "sigmoid": torch.sigmoid(c),
+                }[self.activation]
+            )
             output.append(h)
         return torch.stack(output, 1), (h[None], c[None])
 
@@ -61,10 +68,11 @@ class TestGradients:
 
     @pytest.mark.parametrize("T", [1, 2, 9])
     @pytest.mark.parametrize("features", [0, 3])
-    def test_layer(self, double, T, features):
+    @pytest.mark.parametrize("activation", ["tanh", "tanhx2", "sigmoid"])
+    def test_layer(self, double, T, features, activation):
         """Of the input, the states and all weights."""
         ours, plain = (
-            cls(5, input_size=features, forget_bias=2.0)
+            cls(5, features, forget_bias=2.0, activation=activation)
             for cls in (PeepholeLSTM, Plain)
         )
         plain.load_state_dict(ours.state_dict())
@@ -80,7 +88,9 @@ class TestGradients:
 
     def test_ensemble(self, double):
         """Each copy as it is alone."""
-        networks = Ensemble(lambda: PeepholeLSTM(5, 3), num_copies=4, seed=0)
+        networks = Ensemble(
+            lambda: PeepholeLSTM(5, 3, activation="sigmoid"), 4, seed=0
+        )
         x = torch.randn(4, 2, 9, 3)
         output, (_, c) = networks(x, in_dims=0)
         weight = torch.randn(output.shape)
@@ -187,6 +197,10 @@ def test_number_of_parameters(n, params):
         ({"hidden_size": 4.5}, "hidden_size=4.5: expected an integer"),
         ({"input_size": "3"}, "input_size='3': expected an integer, 0 or more"),
         ({"forget_bias": "1"}, "forget_bias='1': expected a number"),
+        (
+            {"activation": "relu"},
+            "activation='relu': expected one of tanh, tanhx2, sigmoid",
+        ),
         ({"forget_bias": float("nan")}, "forget_bias=nan: expected a number"),
     ],
 )
