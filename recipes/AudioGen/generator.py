@@ -20,6 +20,10 @@ class Generator(nn.Module):
         Makes the recurrent layer, when called with input_size=0.
     init_std : float
         Standard deviation of the initial weights and biases.
+    clock : int
+        Where a clockwork layer's clock starts. By default all groups tick at
+        the first step; by 1 the fastest alone does, and each of the others
+        first at its period, as if steps were counted from 1.
 
     Example
     -------
@@ -31,8 +35,9 @@ class Generator(nn.Module):
     torch.Size([1, 320])
     """
 
-    def __init__(self, rnn_class, init_std=0.1):
+    def __init__(self, rnn_class, init_std=0.1, clock=0):
         super().__init__()
+        self.clock = clock
         self.rnn = rnn_class(input_size=0)
         self.linear = nn.Linear(self.rnn.hidden_size, 1)
         for parameter in self.parameters():
@@ -40,4 +45,8 @@ class Generator(nn.Module):
 
     def forward(self, x):
         """x [B, T, 0], which only tells how long, -> waveforms [B, T]."""
-        return self.linear(self.rnn(x)[0]).squeeze(-1)
+        B, H = len(x), self.rnn.hidden_size
+        hx = None
+        if self.clock:
+            hx = x.new_zeros(1, B, H), x.new_full((1, B, 1), self.clock)
+        return self.linear(self.rnn(x, hx)[0]).squeeze(-1)

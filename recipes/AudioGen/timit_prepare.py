@@ -1,0 +1,1 @@
+../TIMIT/timit_prepare.py
