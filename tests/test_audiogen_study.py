@@ -2,13 +2,14 @@
 
 import doctest
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers import read_csv, recipe_modules
+from helpers import RECIPES, read_csv, recipe_modules
 from tiny_timit import write_riff
 
 from speechbrain_cwrnn import ClockworkRNN
@@ -352,3 +353,31 @@ def test_manifest(study, recipe, sample, monkeypatch):
     folder = study("--sample", sample)
     written = json.loads((folder / "voiced.json").read_text())
     assert written == recipe.stretches.choose_stretches(sample, "voiced")
+
+
+class TestCommitted:
+    """The results in this repository, and what the README says of them."""
+
+    FOLDER = RECIPES.parent / "results" / "generation"
+
+    def test_tables(self, recipe, capsys):
+        """They are made of the rows."""
+        recipe.study_report.print_study(read_csv(self.FOLDER / "study.csv"))
+        text = (self.FOLDER / "study.md").read_text()
+        assert text.endswith(capsys.readouterr().out)
+        assert text.startswith("    python study.py --targets koutnik2014.csv")
+
+    def test_readme(self):
+        """Its tables are among them, cell by cell."""
+
+        def rows(path):
+            return [
+                [cell.strip() for cell in line.split("|")]
+                for line in path.read_text().splitlines()
+                if re.match(r"\| (cwrnn|lstm|srn) \d", line)
+            ]
+
+        readme = rows(RECIPES / "AudioGen" / "README.md")
+        written = rows(self.FOLDER / "study.md")
+        assert len(readme) >= 10
+        assert [row for row in readme if row not in written] == []
