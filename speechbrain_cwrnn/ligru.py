@@ -70,7 +70,8 @@ class ClockworkLiGRU(ClockworkRNN):
     periods : sequence of int or int
         Strictly increasing periods of the groups, in steps; or the number g
         of groups, for the periods 1, 2, 4, ..., 2^(g-1). By default (1, 2),
-        the first with three quarters of the units.
+        the first with three quarters of the units: for frames of 10 ms, of
+        which longer periods miss too much (RESULTS.md, phonemes).
     group_sizes : sequence of int
         Number of units in each group. By default equal, where periods are
         given.

@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Write RESULTS.md from what the studies measured.
+
+> python results/collect.py
+
+Each folder beside this file has the study.csv, study.md and pictures that a
+study of a recipe wrote. Nothing else goes into RESULTS.md but the words here.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import re
+from pathlib import Path
+
+from claims import check_claims
+
+from speechbrain_cwrnn.report import whole_file
+from speechbrain_cwrnn.tables import format_table
+
+FOLDER = Path(__file__).parent
+STUDIES = {
+    "generation": ("Generated waveforms", "AudioGen"),
+    "words": ("Spoken words", "TIMIT/WordClassification"),
+    "phonemes": ("Phonemes", "TIMIT/ASR/CTC"),
+    "memory": ("Long memory", "Memory"),
+}
+HEAD = """\
+# Results
+
+Written by `python results/collect.py`, from what the `study.py` of each recipe
+wrote to [`results/`](results): a row for each network in `study.csv`, and the
+tables below, each with its command, date, machine and versions. Speed is in
+[benchmarks/](benchmarks), recipes of SpeechBrain are in
+[docs/swap.md](docs/swap.md).
+
+## What the paper claims
+
+"""
+
+
+def main():
+    """Write the file."""
+    with whole_file(FOLDER.parent / "RESULTS.md") as path:
+        Path(path).write_text(collect(), encoding="utf-8")
+
+
+def collect():
+    """Its text."""
+    claims = [[claim, *found] for claim, found in check_claims(FOLDER)]
+    parts = [HEAD, format_table(["the paper", "here", "verdict"], claims), "\n"]
+    for name, (title, recipe) in STUDIES.items():
+        text = (FOLDER / name / "study.md").read_text(encoding="utf-8")
+        parts.append(
+            f"\n## {title}\n\nIn [recipes/{recipe}](recipes/{recipe}):\n\n"
+        )
+        parts.append(nest(text, f"results/{name}"))
+    return "".join(parts)
+
+
+def nest(text, folder):
+    """A study.md below a heading of its own, with its pictures found."""
+    text = re.sub(r"^#", "##", text, flags=re.MULTILINE)
+    return re.sub(r"(!\[[^]]*\]\()", rf"\1{folder}/", text).strip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""RESULTS.md, and what it says of the paper's claims."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from speechbrain_cwrnn.report import write_csv
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch):
+    """The scripts find each other."""
+    monkeypatch.syspath_prepend(ROOT / "results")
+    yield
+    for name in ("claims", "collect"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def claims():
+    """The module that checks them."""
+    return importlib.import_module("claims")
+
+
+def test_is_what_was_measured():
+    """It is what the script makes of what is committed."""
+    collect = importlib.import_module("collect")
+    written = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert written == collect.collect()
+
+
+def test_links_lead_somewhere():
+    """Pictures and folders are there."""
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 5
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def generation(model, size, nmse, diverged=0, task="music", variant="paper"):
+    """A row of the study."""
+    names = ["task", "variant", "model", "size", "nmse", "diverged"]
+    values = [task, variant, model, size, nmse, diverged]
+    return dict(zip(names, map(str, values)))
+
+
+def test_generation(claims):
+    """The order is told by medians of what is left; of others nothing is
+    taken."""
+    rows = [
+        *(generation("cwrnn", 1000, x) for x in (0.004, 0.006, 0.2)),
+        *(generation("lstm", 1000, x) for x in (0.03, 0.04, 0.05)),
+        *(generation("srn", 1000, x) for x in (0.45, 0.47)),
+        generation("srn", 1000, "nan", diverged=1),
+        generation("cwrnn", 1000, 9, task="speech"),
+        generation("lstm", 1000, 0, variant="clipped"),
+        *(generation("cwrnn", 100, x) for x in (0.5, 0.5)),
+        *(generation("lstm", 100, x) for x in (0.1, 0.1)),
+        *(generation("srn", 100, x) for x in (0.6, 0.6)),
+    ]
+    order, *models = claims.check_generation(rows)
+    assert order[1] == ("by the median, so at 1 of 2 sizes", "not reproduced")
+    cwrnn, lstm, srn = (found for _, found in models)
+    assert cwrnn == (
+        "0.0700 +- 0.1126 (median 0.0060; 0 of 3 diverged)",
+        "not reproduced",
+    )
+    assert lstm == (
+        "0.0400 +- 0.0100 (median 0.0400; 0 of 3 diverged)",
+        "reproduced",
+    )
+    # Near enough, but for one that diverged.
+    assert srn == (
+        "0.4600 +- 0.0141 (median 0.4600; 1 of 3 diverged)",
+        "not reproduced",
+    )
+
+
+def test_words(claims):
+    """The means of what did not diverge, by corpus and protocol."""
+
+    def row(model, size, error, diverged=0, protocol="paper"):
+        names = ["task", "protocol", "model", "size", "test_error", "diverged"]
+        values = ["sample", protocol, model, size, error, diverged]
+        return dict(zip(names, map(str, values)))
+
+    rows = [
+        *(row("cwrnn", 500, 0.3), row("lstm", 500, 0.4), row("srn", 500, 0.5)),
+        *(row("cwrnn", 10000, 0.2), row("cwrnn", 10000, 0.3)),
+        *(row("lstm", 10000, 0.2), row("srn", 10000, 0.3)),
+        row("lstm", 10000, 0.9, diverged=1),
+        *(
+            row(model, 500, error, protocol="equal")
+            for model, error in (("cwrnn", 0.1), ("lstm", 0.2), ("srn", 0.15))
+        ),
+    ]
+    (_, paper), (_, equal) = claims.check_words(rows)
+    assert paper == (
+        "sample, paper protocol: so at 1 of 2 sizes tried; at 10000, CW-RNN "
+        "25.0, LSTM 20.0, plain RNN 30.0 %",
+        "not reproduced",
+    )
+    assert equal[0].startswith("sample, equal protocol: so at 1 of 1 sizes")
+    assert equal[1] == "reproduced"
+
+
+def test_parameters(claims):
+    """(g + 1) / 2g of 8 groups."""
+    _, (found, verdict) = claims.check_parameters()
+    assert found.startswith("0.5625,") and verdict == "reproduced"
+
+
+def test_memory(claims):
+    """Of the rate that is best by validation, the longest delay learnt."""
+
+    def rows(layer, delay, rate, valid, test):
+        names = ["task", "layer", "delay", "rate", "valid", "test"]
+        values = ["first", layer, delay, rate, valid]
+        return [dict(zip(names, map(str, [*values, t]))) for t in test]
+
+    given = [
+        *rows("CW-RNN", 10, 0.1, 1.0, [0.9, 1.0, 0.2]),
+        *rows("CW-RNN", 1, 0.1, 1.0, [0.9, 1.0, 1.0]),
+        *rows("CW-RNN", 100, 0.1, 0.8, [1.0, 1.0, 1.0]),
+        *rows("CW-RNN", 100, 0.3, 0.9, [0.8, 0.8, 1.0]),
+        *rows("LSTM", 10, 0.1, 1.0, [0.8, 0.8, 1.0]),
+        *rows("plain RNN", 10, 0.1, 1.0, [0.1, 0.1, 0.1]),
+    ]
+    ((_, (found, verdict)),) = claims.check_memory(given)
+    assert found.endswith("tried: CW-RNN 10, LSTM none, plain RNN none")
+    assert verdict == "reproduced"
+    given += rows("LSTM", 10, 0.3, 1.1, [1.0, 1.0, 1.0])
+    ((_, (found, verdict)),) = claims.check_memory(given)
+    assert found.endswith("tried: CW-RNN 10, LSTM 10, plain RNN none")
+    assert verdict == "not reproduced"
+
+
+def test_nest(tmp_path):
+    """Headings go down a level, pictures are found from above."""
+    collect = importlib.import_module("collect")
+    text = "\n    python study.py\n\n## sample\n\n![Errors](a.png)\n"
+    assert collect.nest(text, "results/words") == (
+        "    python study.py\n\n### sample\n\n![Errors](results/words/a.png)\n"
+    )
+
+
+def test_reads_rows(claims, tmp_path):
+    """Those of a study.csv, as text."""
+    write_csv(tmp_path / "study.csv", ["model", "size"], [["cwrnn", 500]])
+    assert claims.read(tmp_path) == [{"model": "cwrnn", "size": "500"}]
+
+
+def test_readme():
+    """The numbers of its table are those of RESULTS.md."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    table = readme[readme.index("| | error, in |") :]
+    numbers = re.findall(r"\d+\.\d+", table[: table.index("\n\n")])
+    assert len(numbers) >= 9
+    for number in numbers:
+        assert re.search(rf"[ [|]{re.escape(number)}[ ,|\]]", results), number
+
+
+def test_ctc_readme():
+    """Its table is that of the study."""
+    readme = ROOT / "recipes" / "TIMIT" / "ASR" / "CTC" / "README.md"
+    _, _, table = readme.read_text().partition("<!-- sample -->\n\n")
+    table, _, _ = table.partition("\n<!-- /sample -->")
+    study = (ROOT / "results" / "phonemes" / "study.md").read_text()
+    assert table and study.endswith(table)
