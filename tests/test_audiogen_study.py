@@ -102,8 +102,8 @@ def test_whole(study, recipe, targets, sample, capsys, monkeypatch):
     """On the paper's targets, with variants, and on speech."""
     monkeypatch.setattr(recipe.study, "MODELS", ["cwrnn"])
     monkeypatch.setattr(recipe.study, "SIZES", [100])
-    for variant, (_, options) in recipe.study.VARIANTS.items():
-        kind = ["cwrnn"], options
+    for variant, (models, options) in recipe.study.VARIANTS.items():
+        kind = ["cwrnn"] if "cwrnn" in models else models, options
         monkeypatch.setitem(recipe.study.VARIANTS, variant, kind)
     monkeypatch.setattr(recipe.study, "ROUND", 2)
     clips, brain = [], recipe.train.GeneratorBrain
