@@ -119,11 +119,13 @@ def run_alone(code, cwd):
     return run.stdout.strip()
 
 
-# Which folders of this repository modules are from.
+# Which folders of this repository modules are from, but for an environment that
+# may be in it.
 SHOW = f"""
 from pathlib import Path
 files = [vars(m).get("__file__") for m in list(sys.modules.values())]
 files = [Path(f) for f in files if f and Path(f).is_relative_to({str(ROOT)!r})]
+files = [f for f in files if "site-packages" not in f.parts]
 print(*{{f.relative_to({str(ROOT)!r}).parts[0] for f in files}})
 """
 
