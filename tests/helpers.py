@@ -191,6 +191,17 @@ def run_recipe(modules, hparams, *options):
     modules.train.main(*parse_arguments(arguments))
 
 
+def work_here(monkeypatch):
+    """Have studies train in this process."""
+    from speechbrain_cwrnn import study
+
+    @contextmanager
+    def pool(*args, **options):
+        yield SimpleNamespace(map=map)
+
+    monkeypatch.setattr(study, "ProcessPoolExecutor", pool)
+
+
 def read_csv(path):
     """The rows of a CSV file."""
     with open(path, encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import RECIPES, read_csv, recipe_modules
+from helpers import RECIPES, read_csv, recipe_modules, work_here
 from tiny_timit import write_riff
 
 from speechbrain_cwrnn import ClockworkRNN
@@ -40,22 +40,7 @@ def targets(tmp_path):
 @pytest.fixture
 def study(recipe, tmp_path, monkeypatch):
     """Runs the study for a few epochs, in this process."""
-
-    class Pool:
-        """Of no processes."""
-
-        def __init__(self, *args, **options):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args):
-            pass
-
-        map = staticmethod(map)
-
-    monkeypatch.setattr(recipe.study, "ProcessPoolExecutor", Pool)
+    work_here(monkeypatch)
     monkeypatch.setattr(recipe.study, "SIZES", [100, 250])
 
     def run(*options, epochs=3):

@@ -5,7 +5,7 @@ import doctest
 import numpy as np
 import pytest
 import torch
-from helpers import read_csv, recipe_modules
+from helpers import read_csv, recipe_modules, work_here
 
 from speechbrain_cwrnn.lock import sole_run
 
@@ -25,25 +25,10 @@ def recipe():
 @pytest.fixture
 def study(recipe, tmp_path, monkeypatch):
     """Runs a small study in this process, and returns its folder."""
-
-    class Pool:
-        """Of no processes."""
-
-        def __init__(self, *args, **options):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args):
-            pass
-
-        map = staticmethod(map)
-
     tasks = {task: recipe.tasks.TASKS[task] for task in (FIRST, RECALL)}
     monkeypatch.setattr(recipe.study, "TASKS", tasks)
     monkeypatch.setattr(recipe.study, "LAYERS", ["LSTM", "CW-RNN"])
-    monkeypatch.setattr(recipe.study, "ProcessPoolExecutor", Pool)
+    work_here(monkeypatch)
     monkeypatch.setattr(recipe.study, "UPDATES", 1)
     monkeypatch.setattr(recipe.study, "VALID", (3, 7))
     monkeypatch.setattr(recipe.study, "TEST", (5, 8))

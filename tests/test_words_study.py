@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import read_csv, recipe_modules
+from helpers import read_csv, recipe_modules, work_here
 
 from speechbrain_cwrnn.report import write_results
 
@@ -23,22 +23,7 @@ def recipe():
 @pytest.fixture
 def study(recipe, tmp_path, timit_sample, monkeypatch):
     """Runs the study on the tiny sample, in this process."""
-
-    class Pool:
-        """Of no processes."""
-
-        def __init__(self, *args, **options):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args):
-            pass
-
-        map = staticmethod(map)
-
-    monkeypatch.setattr(recipe.study, "ProcessPoolExecutor", Pool)
+    work_here(monkeypatch)
     monkeypatch.setattr(recipe.study, "LENGTHS", [1, 2])
     monkeypatch.setattr(recipe.study, "RATES", [0.001, 0.01])
     options = ["--words", "sa", "--number_of_epochs", "2"]

@@ -21,28 +21,23 @@ import argparse
 import functools
 import itertools
 import json
-import multiprocessing
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import speechbrain as sb
-import torch
 import train
 from options import AudioGenOptions
 from stretches import PHONES, choose_stretches
 from study_report import SECONDS, write_study
-from tqdm import tqdm
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import whole_file
+from speechbrain_cwrnn.study import run_cells
 
 # The slowest first, for all processes to end at about the same time.
 MODELS = ["lstm", "srn", "cwrnn"]
@@ -128,35 +123,16 @@ class Cell:
             }
             train.prepare({**hparams, **places})
 
+    def is_done(self):
+        """Whether its results are there."""
+        return (self.folder / SECONDS).exists()
+
     def run(self):
-        """Train the networks, unless that is done; what is shown on the way
-        goes to a file."""
-        if (self.folder / SECONDS).exists():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (
-            open(self.folder / "shown.txt", "a", encoding="utf-8") as shown,
-            redirect_stdout(shown),
-            redirect_stderr(shown),
-        ):
-            start = time.process_time()
-            train.main(*parse_arguments(self.arguments()))
-            seconds = time.process_time() - start
+        """Train the networks."""
+        start = time.process_time()
+        train.main(*parse_arguments(self.arguments()))
+        seconds = time.process_time() - start
         (self.folder / SECONDS).write_text(f"{seconds:.0f}\n")
-
-
-def run_cell(cell):
-    """That of a worker, of which there may be one on each core."""
-    # Each run would list all packages again, for seconds.
-    sb.utils.logger.get_environment_description = describe_environment
-    torch.set_num_threads(1)
-    cell.run()
-    return cell
-
-
-describe_environment = functools.cache(
-    sb.utils.logger.get_environment_description
-)
 
 
 def find_tasks(args):
@@ -259,11 +235,8 @@ def main(arguments):
         for kind, manifest in stretches.items():
             with whole_file(folder / f"{kind}.json") as path:
                 Path(path).write_text(json.dumps(manifest, indent=2))
-        context = multiprocessing.get_context("spawn")
         try:
-            with ProcessPoolExecutor(args.jobs, mp_context=context) as pool:
-                runs = pool.map(run_cell, cells)
-                list(tqdm(runs, "study", len(cells), unit="run", smoothing=0))
+            run_cells(cells, args.jobs)
         finally:
             # Also of a part, where it is interrupted.
             write_study(folder, cells, ["study.py", *arguments])

@@ -15,9 +15,7 @@ Authors
 """
 
 import argparse
-import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
 
@@ -40,6 +38,7 @@ from tqdm import tqdm
 from speechbrain_cwrnn.checks import check_integer
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.lock import sole_run
+from speechbrain_cwrnn.study import workers
 
 DELAYS = [10, 30, 100, 300, 1000]
 RATES = [0.003, 0.01]
@@ -105,8 +104,7 @@ def accuracy(network, run, num_sequences, seed):
 
 
 def set_up():
-    """Prepare a worker, of which there may be one on each core."""
-    torch.set_num_threads(1)
+    """Prepare a worker."""
     # What fades away takes three times as long else.
     torch.set_flush_denormal(True)
 
@@ -165,13 +163,10 @@ def main(arguments):
     """Train what is not trained yet, and write what came of all."""
     args = parse(arguments)
     folder = Path(args.output_folder)
-    context = multiprocessing.get_context("spawn")
     with sole_run(folder):
         results = read_results(folder)
         try:
-            with ProcessPoolExecutor(
-                args.jobs, mp_context=context, initializer=set_up
-            ) as pool:
+            with workers(args.jobs, set_up) as pool:
                 train_all(args, results, pool)
         finally:
             # Also of a part, where it is interrupted.

@@ -19,10 +19,7 @@ Authors
 import argparse
 import functools
 import itertools
-import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +32,6 @@ from options import WordOptions
 from speechbrain.dataio.sampler import ReproducibleRandomSampler
 from study_report import write_study
 from synthesize import find_data, synthesize_timit
-from tqdm import tqdm
 from words_prepare import prepare_words
 
 from speechbrain_cwrnn import Ensemble
@@ -44,6 +40,7 @@ from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import RESULTS, write_csv, write_results
+from speechbrain_cwrnn.study import run_cells
 
 MODELS = ["srn", "lstm", "cwrnn", "clockwork_ligru"]
 SIZES = [500, 1000, 2500, 5000, 10000]
@@ -95,21 +92,16 @@ class Cell:
             *options,
         ]
 
+    def is_done(self):
+        """Whether its results are there."""
+        return (self.folder / RESULTS).exists()
+
     def run(self):
-        """Train the networks, unless that is done; what is shown on the way
-        goes to a file."""
-        if (self.folder / RESULTS).exists():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (
-            open(self.folder / "shown.txt", "a", encoding="utf-8") as shown,
-            redirect_stdout(shown),
-            redirect_stderr(shown),
-        ):
-            if self.protocol == "paper":
-                train.main(*parse_arguments(self.arguments()))
-            else:
-                run_equal(self)
+        """Train the networks."""
+        if self.protocol == "paper":
+            train.main(*parse_arguments(self.arguments()))
+        else:
+            run_equal(self)
 
 
 def run_equal(cell):
@@ -214,20 +206,6 @@ def fit(brain, dataset, lengths, seed):
             yield epoch
 
 
-def run_cell(cell):
-    """That of a worker, of which there may be one on each core."""
-    # Each run would list all packages again, for seconds.
-    sb.utils.logger.get_environment_description = describe_environment
-    torch.set_num_threads(1)
-    cell.run()
-    return cell
-
-
-describe_environment = functools.cache(
-    sb.utils.logger.get_environment_description
-)
-
-
 def find_corpora(args):
     """The folders of the corpora that were given, by the task."""
     if args.synthetic is not None:
@@ -316,12 +294,9 @@ def main(arguments):
     args = parse(arguments)
     cells = find_cells(args)
     folder = Path(args.output_folder)
-    context = multiprocessing.get_context("spawn")
     with sole_run(folder):
         try:
-            with ProcessPoolExecutor(args.jobs, mp_context=context) as pool:
-                runs = pool.map(run_cell, cells)
-                list(tqdm(runs, "study", len(cells), unit="run", smoothing=0))
+            run_cells(cells, args.jobs)
         finally:
             # Also of a part, where it is interrupted.
             write_study(folder, cells, ["study.py", *arguments])

@@ -1,0 +1,61 @@
+"""Trainings on the cores of a machine."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from speechbrain_cwrnn.study import run_cells, workers
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is no training."""
+
+    folder: Path
+
+    def is_done(self):
+        """Whether it has run."""
+        return (self.folder / "done.txt").exists()
+
+    def run(self):
+        """Says how many threads it has."""
+        print(self.folder.name, torch.get_num_threads())
+        print("a warning", file=sys.stderr)
+        (self.folder / "done.txt").write_text("done")
+
+
+def test_runs_what_is_not_done(tmp_path, capfd):
+    """Each in a process with one thread; what it shows goes to a file."""
+    cells = [Cell(tmp_path / "study" / name) for name in ("a", "b", "c")]
+    cells[1].folder.mkdir(parents=True)
+    (cells[1].folder / "done.txt").write_text("before")
+    run_cells(cells, jobs=2)
+    for cell in (cells[0], cells[2]):
+        shown = (cell.folder / "shown.txt").read_text()
+        assert shown == f"{cell.folder.name} 1\na warning\n"
+    assert [path.name for path in cells[1].folder.iterdir()] == ["done.txt"]
+    assert (cells[1].folder / "done.txt").read_text() == "before"
+    out, err = capfd.readouterr()
+    assert not out and "warning" not in err and "3/3" in err
+
+
+def flush():
+    """What a worker may be told to do first."""
+    torch.set_flush_denormal(True)
+
+
+def fade(x):
+    """A number that is nothing where it is flushed."""
+    return (torch.tensor([x]) * 0.1).item()
+
+
+def test_initializer():
+    """Each worker calls it first."""
+    smallest = torch.finfo(torch.float32).smallest_normal
+    assert fade(smallest) > 0
+    with workers(1, flush) as pool:
+        assert list(pool.map(fade, [smallest])) == [0.0]
+    with workers(1) as pool:
+        assert list(pool.map(fade, [smallest]))[0] > 0
