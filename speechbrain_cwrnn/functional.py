@@ -325,8 +325,10 @@ def _prepare(layer, groups, steps):
         groups = replace(groups, clock=clock)
     if layer.h0 is None:
         h0 = x.new_zeros(x.shape[0], sum(groups.group_sizes))
-        # Without _replace, which torch.compile of PyTorch 2.7 does not trace.
-        layer = Layer(x, *layer[1:4], h0, layer.mask)
+        # Field by field: torch.compile of PyTorch 2.7 traces no _replace and no
+        # slice of a named tuple.
+        x, weight_ih, weight, bias, _, mask = layer
+        layer = Layer(x, weight_ih, weight, bias, h0, mask)
     return layer, groups
 
 
