@@ -836,11 +836,6 @@ class TestBadInput:
                         "{f_max: -3}",
                         "compute_features: expected .* 40 of 40 do not",
                     ),
-                    (
-                        "normalize",
-                        "{epsilon: .nan}",
-                        "normalize: expected finite numbers, .* got nan",
-                    ),
                     ("output_neurons", 41, "output_neurons=41: expected 40, "),
                     ("rnn_neurons", 5000, "rnn_layers of rnn_neurons..: expe"),
                     ("dnn_neurons", 5000, "dnn_blocks of dnn_neurons..: expe"),
@@ -898,6 +893,17 @@ class TestBadInput:
         with pytest.raises(ValueError, match=message):
             run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
         # Nor is there anything but what was prepared.
+        assert not {path.name for path in tmp_path.iterdir()} - {"save"}
+
+    def test_normalized_to_nan(self, recipe, few, tmp_path, monkeypatch):
+        """It is named, and nothing is trained."""
+        monkeypatch.setattr(
+            "speechbrain.processing.features.InputNormalization.forward",
+            lambda self, x, lengths: x * float("nan"),
+        )
+        hparams = RECIPE / "hparams" / "cwrnn.yaml"
+        with pytest.raises(ValueError, match="^normalize: expected finite nu"):
+            run_recipe(recipe, hparams, *flags(few, tmp_path))
         assert not {path.name for path in tmp_path.iterdir()} - {"save"}
 
     def test_wrong_target(self, recipe, few, tmp_path):
