@@ -284,7 +284,7 @@ def test_report(tmp_path):
 def test_memory():
     """A row per layer; an LSTM keeps its gates, far more than the states."""
     script = SPEED.with_name("memory.py")
-    sizes = "--batch 32 --time 1500 --hidden 128 --input 8".split()
+    sizes = "--batch 256 --time 100 --hidden 128 --input 8".split()
     printed = subprocess.check_output(
         [sys.executable, script, *sizes], text=True
     )
