@@ -224,6 +224,8 @@ def _fake_recur_backward(doutput, output, kept, weight, h0, *others):
 def _save_recur(ctx, inputs, output):
     z, weight, h0, mask, steps, clocks, *ctx.options = inputs
     output, kept = output
+    # What is kept has no gradient, and gets no memory for one.
+    ctx.set_materialize_grads(False)
     ctx.shapes = [part.shape for part in z]
     ctx.save_for_backward(steps, output, kept, weight, h0, mask, clocks)
 
@@ -235,6 +237,8 @@ def _recur_gradients(ctx, doutput, _):
             "torch.func, by torch.func.hessian for example."
         )
     steps, *tensors = ctx.saved_tensors
+    if doutput is None:
+        return [None] * len(ctx.shapes), *[None] * (5 + len(ctx.options))
     if steps is not None:
         doutput = zero_padding(doutput, steps)
     dz, dweight, dh0 = recur_backward_op(doutput, *tensors, *ctx.options)

@@ -73,11 +73,15 @@ class BatchNorm(nn.Module):
     def _normalize(self, x, valid):
         """The same for rows [B N, columns] in training."""
         count = x.new_ones(len(x)) if valid is None else valid.flatten()
-        count = count.to(self.weight.dtype).unsqueeze(1)
+        count = count.to(self.weight.dtype)
         n = count.sum()
-        mean = (x * count).sum(0) / n.clamp(min=1)
-        centred = x - mean
-        variance = (centred.square() * count).sum(0) / n.clamp(min=1)
+        share = count / n.clamp(min=1)
+        # Products with the places that count read x once, and keep no copy of
+        # it for the gradient; autocast would round them.
+        with torch.autocast(x.device.type, enabled=False):
+            mean = share @ x.to(share.dtype)
+            centred = x - mean
+            variance = share @ centred.square()
         with torch.no_grad():
             unbiased = variance * n / (n - 1).clamp(min=1)
             for running, now, enough in (
@@ -85,8 +89,8 @@ class BatchNorm(nn.Module):
                 (self.running_var, unbiased, n > 1),
             ):
                 running += self.momentum * enough * (now - running)
-        y = centred * (variance + self.eps).rsqrt() * self.weight + self.bias
-        return y.to(x.dtype)
+        scale = (variance + self.eps).rsqrt() * self.weight
+        return torch.addcmul(self.bias, centred, scale).to(x.dtype)
 
     def extra_repr(self):
         """What `print` shows between the brackets."""

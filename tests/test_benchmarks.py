@@ -295,7 +295,9 @@ def test_memory():
     ours = {"ClockworkRNN", "ClockworkLiGRU"}
     theirs = {"nn.RNN", "nn.LSTM", "nn.GRU", "speechbrain LiGRU"}
     assert set(peaks) == ours | theirs
-    assert 1 < peaks["ClockworkRNN"] < peaks["nn.LSTM"]
+    assert 1 < peaks["ClockworkRNN"] < peaks["ClockworkLiGRU"]
+    # Nothing is held for a gradient that is not there.
+    assert peaks["ClockworkLiGRU"] < 0.68 * peaks["nn.LSTM"]
 
 
 @pytest.mark.slow

@@ -80,12 +80,13 @@ def test_no_place():
 
 @pytest.mark.parametrize("padded", [True, False])
 def test_half_precision(padded):
-    """Statistics are those of float32."""
+    """Statistics are those of float32, in autocast too."""
     norm = BatchNorm(3)
-    x = (300 + torch.randn(4, 50, 3)).to(torch.bfloat16)
+    x = (100.7 + torch.randn(4, 50, 3)).to(torch.bfloat16)
     valid = torch.arange(50) < torch.tensor([[50], [20], [3], [50]])
     expected = BatchNorm(3)(x.float(), valid if padded else None)
-    y = norm(x, valid if padded else None)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = norm(x, valid if padded else None)
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), expected, rtol=0.01, atol=0.01)
 

@@ -210,7 +210,10 @@ def backward(doutput, output, z, layer, groups, engine):
         engine.backward(group, z and z.parts[i], dstate, dgroup)
         dh0[..., units] = dstate[:, :, 0]
         outer_before(dgroup, state, out=dweight[:, rows, units])
+        # Their memory is worth that of an output, and not needed any more.
+        del group, state, dstate
         part.copy_(dgroup[:, :, 1:])
+        del dgroup
 
         if i + 1 < len(commons):
             coarse = commons[i + 1]
