@@ -4,7 +4,7 @@
 > python benchmarks/report.py benchmarks/results/cpu.csv --plot cpu.png
 
 Prints a Markdown table, and draws how much faster than nn.LSTM of the same
-size the Clockwork RNN is, against the hidden size, a line per batch size.
+size the clockwork layers are, against the hidden size, a line per batch size.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -38,38 +38,54 @@ def by_shape(rows):
     return table
 
 
+def is_ours(name):
+    """Whether a layer is one of this package."""
+    return name.startswith("Clockwork")
+
+
 def print_table(rows):
-    """One row per shape and direction, the layers side by side, in ms."""
-    peers = ("nn.RNN", "nn.LSTM")
-    columns = [*SHAPE, "direction", "ClockworkRNN, ms", "engine", "error"]
+    """One row per shape, direction and layer of ours, the others beside it."""
+    names = {row["engine"].partition(" (")[0]: None for row in rows}
+    peers = [name for name in names if not is_ours(name)]
+    columns = [*SHAPE, "direction", "layer", "ms", "engine", "error"]
     columns += [f"{peer}, ms" for peer in peers]
     columns += [f"x {peer}" for peer in peers]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for key, engines in by_shape(rows).items():
-        ours = engines["ClockworkRNN"]
-        theirs = [float(engines[peer]["median_ms"]) for peer in peers]
-        median = float(ours["median_ms"])
-        cells = [*key[:-1], DIRECTIONS[key[-1]], f"{median:.4g}"]
-        cells += [ours["engine"].partition("(")[2].rstrip(")")]
-        cells += [ours["max_error"], *(f"{time:.4g}" for time in theirs)]
-        cells += [f"{time / median:.1f}" for time in theirs]
-        print(f"| {' | '.join(cells)} |")
+    for key, layers in by_shape(rows).items():
+        theirs = [float(layers[peer]["median_ms"]) for peer in peers]
+        for name in filter(is_ours, layers):
+            ours = layers[name]
+            median = float(ours["median_ms"])
+            cells = [*key[:-1], DIRECTIONS[key[-1]], name, f"{median:.4g}"]
+            cells += [ours["engine"].partition("(")[2].rstrip(")")]
+            cells += [ours["max_error"], *(f"{time:.4g}" for time in theirs)]
+            cells += [f"{time / median:.1f}" for time in theirs]
+            print(f"| {' | '.join(cells)} |")
 
 
 def draw(rows, path):
     """Speed-up over nn.LSTM against hidden size, a panel per direction."""
-    figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
-    ours = [layers["ClockworkRNN"] for layers in by_shape(rows).values()]
-    longest = max(int(row["time"]) for row in ours)
+    figure, panels = plt.subplots(
+        1, 2, figsize=(9, 5), sharey=True, layout="constrained"
+    )
+    ours = [
+        (name, row)
+        for layers in by_shape(rows).values()
+        for name, row in layers.items()
+        if is_ours(name)
+    ]
+    longest = max(int(row["time"]) for _, row in ours)
     for panel, (direction, title) in zip(panels, DIRECTIONS.items()):
         lines = {}
-        for row in ours:
+        for name, row in ours:
             if row["direction"] == direction and int(row["time"]) == longest:
-                points = lines.setdefault((row["dtype"], int(row["batch"])), [])
+                key = name, row["dtype"], int(row["batch"])
+                points = lines.setdefault(key, [])
                 points.append((int(row["hidden"]), float(row["vs_lstm"])))
-        for (dtype, batch), points in sorted(lines.items()):
+        for (name, dtype, batch), points in sorted(lines.items()):
             hidden, speedup = zip(*sorted(points))
-            panel.plot(hidden, speedup, "o-", label=f"{dtype}, batch {batch}")
+            label = f"{name}, {dtype}, batch {batch}"
+            panel.plot(hidden, speedup, "o-", label=label)
         panel.axhline(1, color="black", linewidth=0.8)
         panel.set_xscale("log", base=2)
         panel.set_yscale("log", base=2)
@@ -78,8 +94,11 @@ def draw(rows, path):
         panel.set_title(f"{title}, {longest} steps")
         panel.set_xlabel("hidden units")
     panels[0].set_ylabel("times faster than nn.LSTM")
-    panels[0].legend()
-    figure.tight_layout()
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+    )
     figure.savefig(path, dpi=120)
 
 

@@ -257,7 +257,7 @@ def test_exact_float32(monkeypatch):
 
 
 def test_report(tmp_path):
-    """The table has the times side by side, the picture is drawn."""
+    """A row for each layer, beside the others; the picture is drawn."""
     rows = ["engine,direction,batch,time,input,hidden,groups,dtype,median_ms,"]
     rows[0] += "vs_lstm,max_error,machine,threads,torch,python"
     for direction in ("forward", "forward_backward"):
@@ -265,6 +265,7 @@ def test_report(tmp_path):
             end = "1e-7,cpu,1,2.0,3.11"
             shape = f"{direction},4,100,40,{hidden},8,float32"
             rows.append(f"ClockworkRNN (eager),{shape},2.0,4.0,{end}")
+            rows.append(f"ClockworkLiGRU (cpu),{shape},5.0,1.6,{end}")
             rows.append(f"nn.RNN,{shape},3.0,2.67,{end}")
             rows.append(f"nn.LSTM,{shape},8.0,1.0,{end}")
     (tmp_path / "speed.csv").write_text("\n".join(rows))
@@ -274,8 +275,13 @@ def test_report(tmp_path):
     printed = subprocess.check_output(
         [sys.executable, report, *options], text=True
     )
-    line = "| float32 | 4 | 100 | 40 | 64 | forward | 2 | eager | 1e-7 | 3 | "
-    assert line + "8 | 1.5 | 4.0 |" in printed
+    line = "| float32 | 4 | 100 | 40 | 64 | forward | "
+    assert (
+        f"{line}ClockworkRNN | 2 | eager | 1e-7 | 3 | 8 | 1.5 | 4.0" in printed
+    )
+    assert (
+        f"{line}ClockworkLiGRU | 5 | cpu | 1e-7 | 3 | 8 | 0.6 | 1.6" in printed
+    )
     assert "(machine: cpu, threads: 1, torch: 2.0" in printed
     assert plot.read_bytes().startswith(b"\x89PNG")
 
