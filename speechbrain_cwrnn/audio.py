@@ -8,6 +8,7 @@ import os
 import re
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -156,12 +157,46 @@ class Recording(soundfile.SoundFile):
         return np.concatenate(parts)
 
 
-# By the first bytes of a file: the length of its head, how a chunk tells its
-# size, which chunk has the samples, and the bytes that this has before them.
+class Chunks(NamedTuple):
+    """How a kind of file is made of chunks.
+
+    Arguments
+    ---------
+    head : int
+        The bytes before the first one.
+    order : {"little", "big"}
+        How numbers are written.
+    name : int
+        The bytes of the name of a chunk.
+    size : int
+        Those of its size.
+    itself : int
+        Those of both, where the size counts them, too.
+    multiple : int
+        What chunks are padded to.
+    samples : bytes
+        The name of the chunk that has the samples.
+    before : int
+        The bytes that this has before them.
+    """
+
+    head: int
+    order: str
+    name: int
+    size: int
+    itself: int
+    multiple: int
+    samples: bytes
+    before: int
+
+
+# By the first bytes of a file.
 CHUNKS = {
-    b"RIFF": (12, "little", 4, b"data", 0),
-    b"FORM": (12, "big", 4, b"SSND", 8),
-    b"caff": (8, "big", 8, b"data", 4),
+    b"RIFF": Chunks(12, "little", 4, 4, 0, 2, b"data", 0),
+    b"RF64": Chunks(12, "little", 4, 4, 0, 2, b"data", 0),
+    b"riff": Chunks(40, "little", 16, 8, 24, 8, b"data", 0),
+    b"FORM": Chunks(12, "big", 4, 4, 0, 2, b"SSND", 8),
+    b"caff": Chunks(8, "big", 4, 8, 0, 1, b"data", 4),
 }
 
 
@@ -205,17 +240,23 @@ def told_by_header(path, size):
             start, told = struct.unpack_from(">II", header, 4)
             has_more = os.path.getsize(path) > start + told
         elif header[:4] in CHUNKS:
-            head, order, width, samples, before = CHUNKS[header[:4]]
-            file.seek(head)
-            while len(chunk := file.read(4 + width)) == 4 + width:
-                name, length = chunk[:4], int.from_bytes(chunk[4:], order)
-                has_more = not re.fullmatch(rb"[ -~]{4}", name)
+            kind = CHUNKS[header[:4]]
+            file.seek(kind.head)
+            width = kind.name + kind.size
+            while len(chunk := file.read(width)) == width:
+                has_more = not re.fullmatch(rb"[ -~]{4}", chunk[:4])
                 if has_more:
                     break
-                told = length - before if name == samples else told
-                # Those of four bytes are padded to an even number.
-                padding = length % 2 if width == 4 else 0
-                file.seek(length + padding, os.SEEK_CUR)
+                length = int.from_bytes(chunk[kind.name :], kind.order)
+                length -= kind.itself
+                if header.startswith(b"RF64") and length == 2**32 - 1:
+                    # Its first chunk tells it.
+                    (length,) = struct.unpack_from("<Q", header, 28)
+                if chunk[:4] == kind.samples:
+                    told = length - kind.before
+                if not 0 <= length < MAX_FRAMES:
+                    break
+                file.seek(length + -length % kind.multiple, os.SEEK_CUR)
     # What a program writes to a pipe is of 1 GiB or more, by its header.
     if told is None or told >= 2**30:
         return None, has_more
