@@ -246,6 +246,14 @@ class TestSample:
         )
         refused(message, sentences, tmp_path)
 
+    def test_other_case(self, refused, either, timit_sample, tmp_path):
+        """No folder is lost beside one whose name differs in nothing else."""
+        places = [*(timit_sample / "timit").glob("dr*")]
+        for path in places:
+            (tmp_path / path.name).symlink_to(path)
+        (tmp_path / "DR5-mbgt0").symlink_to(places[0])
+        refused("DR5-mbgt0 and .*/dr5-mbgt0: expected na", either, tmp_path)
+
 
 class TestRewriting:
     """Manifests are written when they have to be, and whole."""
@@ -606,9 +614,10 @@ class TestBadInput:
         refused(f"{first} and {twin}: {message}", either, linked)
         # Elsewhere, they are no matter.
         twin.unlink()
-        (linked / "a").mkdir()
-        (linked / "A").mkdir()
-        either(linked)
+        (linked.parent / "a" / "train").mkdir(parents=True)
+        linked.rename(linked.parent / "A")
+        (linked.parent / "A" / "Train").mkdir()
+        either(linked.parent)
 
     def test_unreadable_words_file(self, refused, either, timit, damage):
         """As a link to what is gone."""

@@ -258,31 +258,28 @@ def find_corpus(data_folder, max_depth=4):
         below = []
         for folder in level:
             try:
-                children = {p.name.lower(): p for p in subfolders(folder)}
-                splits = {
-                    name: places
-                    for name in ("train", "test")
-                    if name in children and (places := regions(children[name]))
+                inside = subfolders(folder)
+                parts = {
+                    path: places
+                    for path in inside
+                    if path.name.lower() in ("train", "test")
+                    and (places := regions(path))
                 }
             except PermissionError:
                 # As "lost+found", somewhere beside TIMIT.
                 continue
-            sample = sample_speakers(children)
-            if len(splits) == 2:
-                by_name(
-                    p for p in subfolders(folder) if p.name.lower() in splits
-                )
+            if len({path.name.lower() for path in parts}) == 2:
                 speakers = [
                     (split, speaker, place)
-                    for split, places in splits.items()
-                    for region in places
+                    for split, path in by_name(parts).items()
+                    for region in parts[path]
                     for speaker, place in by_name(subfolders(region)).items()
                 ]
                 return Corpus(data_folder, folder, speakers, is_sample=False)
-            if sample:
+            if sample := sample_speakers(inside):
                 return Corpus(data_folder, folder, sample, is_sample=True)
-            alone += [children[name] for name in splits]
-            below += children.values()
+            alone += parts
+            below += inside
         level = below
     if alone:
         raise InputError(
@@ -297,13 +294,17 @@ def find_corpus(data_folder, max_depth=4):
 
 
 def sample_speakers(folders):
-    """Split, name and folder of the speakers of NLTK's sample, by the names of
+    """Split, name and folder of the speakers of NLTK's sample, among
     folders."""
     tests = SAMPLE_TEST_SPEAKERS + SAMPLE_DEV_SPEAKERS
+    speakers = by_name(
+        folder
+        for folder in folders
+        if re.fullmatch("dr[1-8]-[fm][a-z]{3}[0-9]", folder.name.lower())
+    )
     return [
         ("test" if name[4:] in tests else "train", name[4:], place)
-        for name, place in sorted(folders.items())
-        if re.fullmatch("dr[1-8]-[fm][a-z]{3}[0-9]", name)
+        for name, place in speakers.items()
     ]
 
 
