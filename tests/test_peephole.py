@@ -87,19 +87,23 @@ class TestGradients:
         )
 
     def test_ensemble(self, double):
-        """Each copy as it is alone."""
+        """Each copy as it is alone, also inside of another vmap."""
         networks = Ensemble(
             lambda: PeepholeLSTM(5, 3, activation="sigmoid"), 4, seed=0
         )
         x = torch.randn(4, 2, 9, 3)
         output, (_, c) = networks(x, in_dims=0)
+        of_all, _ = torch.vmap(lambda x: networks(x, in_dims=None))(x)
+        of_first, _ = networks(x[0], in_dims=None)
+        torch.testing.assert_close(of_all[0], of_first)
         weight = torch.randn(output.shape)
         ((weight * output).sum() + c.square().sum()).backward()
         for n in range(4):
             one = networks.extract(n)
-            alone, (_, c) = one(x[n])
+            alone, (_, own_c) = one(x[n])
             torch.testing.assert_close(output[n], alone)
-            ((weight[n] * alone).sum() + c.square().sum()).backward()
+            torch.testing.assert_close(c[n], own_c)
+            ((weight[n] * alone).sum() + own_c.square().sum()).backward()
             for own, whole in zip(one.parameters(), networks.parameters()):
                 torch.testing.assert_close(own.grad, whole.grad[n])
 
