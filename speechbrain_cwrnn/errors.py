@@ -43,7 +43,7 @@ class StoppedError(RuntimeError):
 
 
 @contextmanager
-def tried(what):
+def tried(what, expected="what works as this recipe uses it"):
     """Say what a user has named, where that fails when it is tried.
 
     Whatever a class of anyone's raises is a matter of that class, and is said
@@ -53,6 +53,8 @@ def tried(what):
     ---------
     what : str or callable
         What is tried; or finds it out, given what was raised.
+    expected : str
+        What it should be.
 
     Example
     -------
@@ -76,6 +78,6 @@ def tried(what):
         is_type = isinstance(error, TypeError) and error.args
         reason = str(error.args[-1] if is_type else error).strip()
         raise InputError(
-            f"{what}: expected what works as this recipe uses it "
+            f"{what}: expected {expected} "
             f"({': '.join([type(error).__name__, *reason.splitlines()[:1]])})."
         ) from error

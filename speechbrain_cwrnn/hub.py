@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import ruamel.yaml
 import soundfile
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -145,7 +144,8 @@ def find_interface(source):
             f"{source}: expected the model that a complete run writes, and "
             f"there is no {OPTIONS}."
         )
-    modules = read_mapping(source / OPTIONS).get("modules") or {}
+    modules = read_mapping(source / OPTIONS).get("modules")
+    modules = modules if isinstance(modules, dict) else {}
     fitting = [INTERFACES[name] for name in INTERFACES if name in modules]
     if not fitting:
         raise InputError(
@@ -172,12 +172,15 @@ def find_example(run, corpus, example):
         return read_audio("example", example, 0, stop), rate
     if corpus != "synthetic speech":
         return None, None
-    options = ruamel.yaml.YAML().load(
-        (run / OPTIONS).read_text(encoding="utf-8")
-    )
-    manifest = read_manifest(
-        options["test_annotation"], ["wav"], options["data_folder"]
-    )
+    options = read_mapping(run / OPTIONS)
+    keys = ("test_annotation", "data_folder")
+    if not options.keys() >= {*keys}:
+        raise InputError(
+            f"{run / OPTIONS}: expected {' and '.join(keys)}, as the run was "
+            f"begun with."
+        )
+    path, data_folder = (options[key] for key in keys)
+    manifest = read_manifest(path, ["wav"], data_folder)
     name = min(manifest)
     entry = manifest[name]
     samples = read_audio(name, entry["wav"], entry["start"], entry["stop"])
@@ -209,7 +212,10 @@ def try_out(folder, interface):
         text=True,
     )
     if result.returncode:
-        reason = (result.stderr.strip().splitlines() or ["no reason"])[-1]
+        _, known, text = result.stderr.strip().rpartition("InputError: ")
+        # Of any other error, the last line says most.
+        reason = (text.splitlines() or ["no reason"])[0 if known else -1]
+        reason = reason.replace(f"{folder.parent}{os.sep}", "")
         raise InputError(
             f"{folder.name}: expected a model that can be loaded and used "
             f"({reason})."

@@ -55,7 +55,8 @@ def format_misfits(names, own, found):
 
 
 def _shape(state, name):
-    """That of a tensor; None for what is not there, or is an extra state."""
+    """That of a tensor; None for what is not there, or is an extra state, and
+    the type of anything else."""
     if name not in state or name.endswith("_extra_state"):
         return None
-    return tuple(state[name].shape)
+    return tuple(getattr(state[name], "shape", [type(state[name]).__name__]))

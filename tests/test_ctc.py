@@ -405,7 +405,9 @@ class TestLive:
         wav = min(few.glob("TRAIN/DR2/*/*.WAV"))
         with pytest.raises(InputError, match="none.wav: expected a file"):
             run("none.wav", live)
-        with pytest.raises(InputError, match="expected a folder that train.py"):
+        with pytest.raises(
+            InputError, match="hyperparams.yaml: expected a YAM"
+        ):
             run(wav, tmp_path)
         with pytest.raises(InputError, match="num_frames=1: expected"):
             run(wav, live, "--num_frames", 1)
@@ -413,10 +415,17 @@ class TestLive:
         with pytest.raises(InputError, match="8k.wav at 8000 Hz: expected 16"):
             run(tmp_path / "8k.wav", live)
         inference = (RECIPE / "hparams" / "inference.yaml").read_text()
-        other = inference.partition("modules:")[0].replace("!PLACEHOLDER", "1")
-        (tmp_path / "hyperparams.yaml").write_text(other + "modules: {}")
-        with pytest.raises(InputError, match="expected a model of .*streaming"):
-            run(wav, tmp_path)
+        other = inference.partition("modules:")[0].replace("!PLACEHOLDER", "39")
+        for text in (other + "modules: {}", "a: 1"):
+            (tmp_path / "hyperparams.yaml").write_text(text)
+            with pytest.raises(
+                InputError, match="expected a model of .*stream"
+            ):
+                run(wav, tmp_path)
+        shutil.copytree(live, tmp_path / "cut")
+        (tmp_path / "cut" / "model.ckpt").write_text("")
+        with pytest.raises(InputError, match="cut/model.ckpt: expected a file"):
+            run(wav, tmp_path / "cut")
 
 
 class TestOwnData:
@@ -729,7 +738,7 @@ class TestBadInput:
         "name, options, message",
         [
             ("cwrnn", {"sorting": "up"}, "sorting=up: expected 'ascending'"),
-            ("cwrnn", {"blank_index": 99}, "blank_index=99: expected one of"),
+            ("cwrnn", {"blank_index": 40}, "blank_index=40: expected one of"),
             ("cwrnn", {"blank_index": 5}, "blank_index=5: expected 0"),
             ("cwrnn", {"output_neurons": 39}, "output_neurons=39: expected 40"),
             (

@@ -131,7 +131,8 @@ def test_bad_source(recipe, few, tmp_path, train_lstm):
     """What is no such model is one sentence, before anything is written."""
     source, folder = train_lstm(1), tmp_path / "out"
     for options, message in (
-        ({"source_folder": tmp_path}, "there is no model.ckpt"),
+        ({"source_folder": "no/model"}, "^source_folder=no/model: expected"),
+        ({"source_folder": tmp_path}, "model.ckpt: expected a file as it was"),
         ({"rnn_neurons": 32}, r"(?s)with the same options.*weight_ih_l0"),
         ({"frozen": "CNN.*"}, r"frozen=CNN\.\*: expected names"),
         ({"where": "DNN.*"}, r"where='DNN\.\*': expected names of RNNs"),

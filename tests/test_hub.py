@@ -265,18 +265,30 @@ class TestRefused:
         with pytest.raises(InputError, match="expected .*, got some of helper"):
             publish(run, tmp_path / "net")
 
-    def test_other_interface(self, make_run, publish, tmp_path):
+    @pytest.mark.parametrize("modules", ["{a: 1}", "encoder", "null"])
+    def test_other_interface(self, make_run, publish, tmp_path, modules):
         """One that is not known."""
-        run = make_run()
-        (run / "pretrained" / "hyperparams.yaml").write_text("modules: {a: 1}")
+        path = make_run() / "pretrained" / "hyperparams.yaml"
+        path.write_text(f"modules: {modules}")
         with pytest.raises(InputError, match="expected modules with one of"):
-            publish(run, tmp_path / "net")
+            publish(tmp_path / "run", tmp_path / "net")
+
+    @pytest.mark.parametrize("text", ["{", "", "data_folder: a"])
+    def test_options(self, make_run, publish, tmp_path, text):
+        """Those of the run, damaged."""
+        path = make_run() / "hyperparams.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=f"{path}: expected"):
+            publish(tmp_path / "run", tmp_path / "net")
 
     def test_damaged(self, make_run, publish, tmp_path):
         """Weights that do not load: the folder never gets its name."""
         run = make_run()
         (run / "pretrained" / "model.ckpt").write_text("")
-        with pytest.raises(InputError, match="net: expected a model that can"):
+        message = (
+            r"net: expected a .* used \(net/model.ckpt: expected a file as"
+        )
+        with pytest.raises(InputError, match=message):
             publish(run, tmp_path / "net")
 
     def test_no_example(self, make_run, publish, tmp_path):

@@ -12,11 +12,9 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from speechbrain.nnet.losses import mse_loss
-from speechbrain.utils.checkpoints import torch_patched_state_dict_load
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.state_dicts import format_misfits, list_misfits
 from speechbrain_cwrnn.swap import swap_rnns
 
 logger = logging.getLogger(__name__)
@@ -37,17 +35,10 @@ def load_and_swap(hparams):
         The new layers beside the old ones.
     """
     source, model = Path(hparams.get("source_folder")), hparams["model"]
-    path = source / "model.ckpt"
-    if not path.is_file():
+    if not source.is_dir():
         raise InputError(
             f"source_folder={source}: expected the folder of a model that this "
-            f"recipe has trained, and there is no {path.name}."
-        )
-    own, found = model.state_dict(), torch_patched_state_dict_load(path)
-    if misfits := list_misfits(own, found):
-        raise InputError(
-            f"source_folder={source}: expected a model as it was trained, with "
-            f"the same options.\n{format_misfits(misfits, own, found)}"
+            f"recipe has trained."
         )
     pretrainer = hparams.get("pretrainer")
     pretrainer.collect_files(default_source=str(source))

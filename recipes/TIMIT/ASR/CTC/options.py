@@ -12,11 +12,11 @@ from pydantic import ConfigDict, Field, Strict, model_validator
 from speechbrain.processing.features import InputNormalization
 from speechbrain.tokenizers.SentencePiece import SentencePiece
 from speechbrain.utils.metric_stats import MetricStats
-from speechbrain.utils.parameter_transfer import Pretrainer
 from torch.utils.data import DataLoader
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer
+from speechbrain_cwrnn.pretrainer import WholePretrainer
 from speechbrain_cwrnn.schema import (
     MOST_WEIGHTS,
     Checked,
@@ -128,8 +128,8 @@ class CTCOptions(Options):
     modules: Modules
     compute_cost: Made
     error_stats: makes(MetricStats)
-    source_folder: FileName = None
-    pretrainer: makes(Pretrainer) = None
+    source_folder: Text = None
+    pretrainer: makes(WholePretrainer) = None
     layer: Made = None
     where: object = None
     frozen: object = None

@@ -25,7 +25,8 @@ from speechbrain.utils.dynamic_chunk_training import DynChunkTrainConfig
 
 from speechbrain_cwrnn.audio import Recording, read_audio
 from speechbrain_cwrnn.checks import check_integer
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
+from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.report import print_table
 
 # How often the recording is transcribed again to measure how long it takes.
@@ -34,17 +35,10 @@ TIMES = 10
 
 def load_model(folder):
     """What train.py has written to a folder."""
-    if not (Path(folder) / "hyperparams.yaml").is_file():
-        raise InputError(
-            f"{folder}: expected a folder that train.py has written, called "
-            f"pretrained."
-        )
-    try:
+    path = Path(folder) / OPTIONS
+    read_mapping(path)
+    with tried(path, "a model of hparams/streaming.yaml"):
         return StreamingASR.from_hparams(folder, savedir=folder)
-    except ValueError as error:
-        raise InputError(
-            f"{folder}: expected a model of hparams/streaming.yaml ({error})."
-        ) from error
 
 
 def read_signal(path, sample_rate):
