@@ -12,6 +12,7 @@ import speechbrain as sb
 import torch
 from tqdm import tqdm
 
+from speechbrain_cwrnn.ensemble import Ensemble
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.run_options import check_run_options, given_options
 
@@ -125,6 +126,36 @@ def check_memory(key, number, networks, device):
             f"{memory / 1e9:.1f} GB of memory, and {needed / 1e9:.1f} GB are "
             f"needed."
         )
+
+
+def make_networks(make, number, seed):
+    """An ensemble, with a bar where it takes a while to make its networks.
+
+    Arguments
+    ---------
+    make : callable
+        Makes a network.
+    number : int
+        How many.
+    seed : int
+        As for `Ensemble`.
+
+    Returns
+    -------
+    Ensemble
+
+    Example
+    -------
+    >>> make_networks(lambda: torch.nn.Linear(3, 1), 5, seed=0).num_copies
+    5
+    """
+    with tqdm(total=number, desc="making", unit="network", delay=2) as bar:
+
+        def make_one():
+            bar.update()
+            return make()
+
+        return Ensemble(make_one, number, seed)
 
 
 @contextmanager

@@ -144,7 +144,7 @@ Text = Annotated[str, Field(min_length=1, description="text")]
 FileName = Annotated[
     str,
     Field(min_length=1, description="the name of a file, as text"),
-    fits(_can_be_called),
+    fits(lambda path: _can_be_called(path) and not os.path.isdir(path)),
 ]
 OptionalFile = Annotated[
     str | None,

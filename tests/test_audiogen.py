@@ -780,7 +780,7 @@ class TestBadInput:
             ("hyperparams.yaml", True, "hyperparams.yaml is a folder: exp"),
             ("log.txt", True, "log.txt is a folder: expected a file"),
             ("pretrained", False, "pretrained: expected a folder"),
-            ("save/manifest.json", True, "manifest.json describes other tar"),
+            ("save/manifest.json", True, "train_annotation=.*: expected the n"),
             ("train_log.txt", False, "train_log=.*: .* nothing but a log of"),
         ],
     )

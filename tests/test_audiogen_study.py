@@ -311,7 +311,7 @@ class TestBadInput:
             ("--audio a/x.wav b/x.flac", "expected files of different names"),
             ("--audio voiced.wav", "none of them music, voiced, unvoiced"),
             ("--sample .", "data_folder=.: expected a copy of TIMIT"),
-            ("--targets {} --jobs 0", "--jobs 0: expected at least 1"),
+            ("--targets {} --jobs 0", "--jobs 0: expected an integer from 1 t"),
             ("--targets {} --num_seeds 0", "--num_seeds 0: expected"),
             ("--targets {} --lr none", "lr"),
             ("--targets {} --max_grad_norm 3", "--max_grad_norm: .* once"),

@@ -11,8 +11,9 @@ import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
+from tqdm import tqdm
 
-from speechbrain_cwrnn import Ensemble
+from speechbrain_cwrnn import Ensemble, brain
 from speechbrain_cwrnn.brain import (
     REFUSED,
     EnsembleBrain,
@@ -315,6 +316,18 @@ class TestFit:
         """It takes as many batches and epochs as SpeechBrain says."""
         brain = self.fit(run_opts={"debug": True, "debug_batches": 1})
         assert brain.optimizer_step == 2
+
+
+def test_making_is_shown(monkeypatch, capsys):
+    """Where it takes long; the networks are those of an ensemble."""
+    monkeypatch.setattr(
+        brain, "tqdm", lambda **options: tqdm(**{**options, "delay": 0})
+    )
+    make = partial(torch.nn.Linear, 3, 1)
+    networks = brain.make_networks(make, 4, seed=7)
+    assert "4/4" in capsys.readouterr().err
+    expected = Ensemble(make, 4, seed=7).state_dict()
+    torch.testing.assert_close(networks.state_dict(), expected)
 
 
 class TestMemory:

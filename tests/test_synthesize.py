@@ -389,13 +389,13 @@ class TestRuns:
             synthesize.synthesize_timit(file / "TIMIT")
         assert list(tmp_path.iterdir()) == [file]
 
-    @pytest.mark.parametrize("num_speakers", [3, 34, 0, -1])
-    def test_too_few_speakers(self, synthesize, tmp_path, num_speakers):
+    @pytest.mark.parametrize("num_speakers", [3, 34, 0, -1, 631])
+    def test_number_of_speakers(self, synthesize, tmp_path, num_speakers):
         """One sentence."""
-        message = (
-            f"^num_speakers={num_speakers}: expected at least 35, so that "
-            f"each word has 7 speakers.$"
-        )
+        expected = "at least 35, so that each word has 7 speakers"
+        if num_speakers > 35:
+            expected = "at most 630, as many as TIMIT has"
+        message = f"^num_speakers={num_speakers}: expected {expected}.$"
         with pytest.raises(ValueError, match=message):
             synthesize.synthesize_timit(tmp_path / "TIMIT", num_speakers)
         assert not list(tmp_path.iterdir())

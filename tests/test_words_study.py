@@ -201,12 +201,19 @@ class TestReport:
     "options, message",
     [
         ([], "^expected a corpus: --sample, --synthetic or --digits"),
-        (["--splits", "0"], "^--splits 0: expected at least 1"),
-        (["--jobs", "-1"], "^--jobs -1: expected at least 1"),
+        (["--splits", "0"], "^--splits 0: expected an integer from 1"),
+        (["--networks", "16385"], "^--networks 16385: expected .* to 16384"),
+        (["--jobs", "-1"], "^--jobs -1: expected an integer from 1"),
+        (["--sample", "nowhere"], "^data_folder=.*nowhere: expected the fold"),
+        (["--sample", "EMPTY"], "^data_folder=.*: expected a copy of TIMIT"),
+        (["--digits", "SAMPLE"], "^words: expected at least 55 examples"),
     ],
 )
-def test_refused(recipe, options, message, tmp_path):
+def test_refused(recipe, options, message, timit_sample, tmp_path, monkeypatch):
     """In one sentence, before anything is written."""
+    work_here(monkeypatch)
+    places = {"SAMPLE": str(timit_sample), "EMPTY": str(tmp_path)}
+    options = [places.get(option, option) for option in options]
     options += ["--output_folder", str(tmp_path / "out")]
     with pytest.raises(ValueError, match=message):
         recipe.study.main(options)

@@ -37,6 +37,7 @@ from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import whole_file
+from speechbrain_cwrnn.schema import MOST
 from speechbrain_cwrnn.study import run_cells
 
 # The slowest first, for all processes to end at about the same time.
@@ -213,9 +214,10 @@ def parse(arguments):
     parser.add_argument("--jobs", type=int, default=2, help="at a time")
     args, args.options = parser.parse_known_args(arguments)
     for name in ("num_seeds", "jobs"):
-        if getattr(args, name) < 1:
+        if not 1 <= getattr(args, name) <= MOST:
             raise InputError(
-                f"--{name} {getattr(args, name)}: expected at least 1."
+                f"--{name} {getattr(args, name)}: expected an integer from 1 "
+                f"to {MOST}."
             )
     return args
 

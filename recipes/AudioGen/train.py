@@ -35,6 +35,7 @@ from speechbrain_cwrnn import ClockworkRNN, Ensemble
 from speechbrain_cwrnn.brain import (
     EnsembleBrain,
     check_memory,
+    make_networks,
     refuse_run_options,
 )
 from speechbrain_cwrnn.checkpoints import keep_epochs
@@ -204,11 +205,8 @@ def run(hparams_file, run_opts, overrides, hparams):
     begin(hparams, run_opts, in_use, b"".join(waves))
     save_options(hparams_file, overrides, hparams["output_folder"])
     sb.create_experiment_directory(hparams["output_folder"])
-    ensemble = Ensemble(
-        hparams["model"],
-        num_copies=hparams["num_seeds"] * len(dataset),
-        seed=hparams["seed"],
-    )
+    number = hparams["num_seeds"] * len(dataset)
+    ensemble = make_networks(hparams["model"], number, hparams["seed"])
     hparams["checkpointer"].add_recoverable("model", ensemble)
     brain = GeneratorBrain(
         modules={"model": ensemble},

@@ -64,6 +64,8 @@ VARIANTS = {
 SPEAKERS_PER_TEXT = 7
 TEXTS_PER_SPEAKER = {"SX": 5, "SI": 3}
 MIN_SPEAKERS = len(SX_TEXTS) * SPEAKERS_PER_TEXT // TEXTS_PER_SPEAKER["SX"]
+# Names and sentences, which are drawn, would run out somewhere.
+MAX_SPEAKERS = 630
 # Of the fewest, 7 are in TEST, where 5 texts are read by all of them.
 MIN_TRAIN_SPEAKERS = MIN_SPEAKERS - SPEAKERS_PER_TEXT
 
@@ -124,6 +126,11 @@ def synthesize_timit(folder, num_speakers=40, seed=0):
         raise InputError(
             f"num_speakers={num_speakers}: expected at least {MIN_SPEAKERS}, "
             f"so that each word has {SPEAKERS_PER_TEXT} speakers."
+        )
+    if num_speakers > MAX_SPEAKERS:
+        raise InputError(
+            f"num_speakers={num_speakers}: expected at most {MAX_SPEAKERS}, as "
+            f"many as TIMIT has."
         )
     folder = Path(folder).absolute()
     options = json.dumps({"num_speakers": num_speakers, "seed": seed})

@@ -20,6 +20,7 @@ import argparse
 import functools
 import itertools
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import RESULTS, write_csv, write_results
+from speechbrain_cwrnn.schema import MOST
 from speechbrain_cwrnn.study import run_cells
 
 MODELS = ["srn", "lstm", "cwrnn", "clockwork_ligru"]
@@ -91,6 +93,20 @@ class Cell:
             *("--output_folder", str(self.folder), "--noprogressbar"),
             *options,
         ]
+
+    def check(self):
+        """Raise an error where the corpus has not what is asked for."""
+        hparams_file, _, overrides = parse_arguments(self.arguments())
+        hparams = load_hparams(hparams_file, overrides, WordOptions)
+        with tempfile.TemporaryDirectory() as folder:
+            train.prepare(
+                {
+                    **hparams,
+                    "train_annotation": Path(folder, "train.json"),
+                    "test_annotation": Path(folder, "test.json"),
+                },
+                in_use=False,
+            )
 
     def is_done(self):
         """Whether its results are there."""
@@ -282,9 +298,10 @@ def parse(arguments):
     parser.add_argument("--jobs", type=int, default=2, help="at a time")
     args = parser.parse_args(arguments)
     for name in ("splits", "networks", "jobs"):
-        if getattr(args, name) < 1:
+        if not 1 <= getattr(args, name) <= MOST:
             raise InputError(
-                f"--{name} {getattr(args, name)}: expected at least 1."
+                f"--{name} {getattr(args, name)}: expected an integer from 1 "
+                f"to {MOST}."
             )
     return args
 
@@ -295,6 +312,8 @@ def main(arguments):
     cells = find_cells(args)
     folder = Path(args.output_folder)
     with sole_run(folder):
+        for cell in {cell.task: cell for cell in cells}.values():
+            cell.check()
         try:
             run_cells(cells, args.jobs)
         finally:

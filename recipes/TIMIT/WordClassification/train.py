@@ -42,6 +42,7 @@ from speechbrain_cwrnn.audio import read_audio
 from speechbrain_cwrnn.brain import (
     EnsembleBrain,
     check_memory,
+    make_networks,
     refuse_run_options,
 )
 from speechbrain_cwrnn.checkpoints import keep_epochs
@@ -317,10 +318,10 @@ def run(hparams_file, run_opts, overrides, hparams):
     begin(hparams, run_opts, in_use, without_places(train, test))
     save_options(hparams_file, overrides, hparams["output_folder"])
     sb.create_experiment_directory(hparams["output_folder"])
-    networks = Ensemble(
+    networks = make_networks(
         partial(hparams["model"], num_words=len(words)),
-        num_copies=hparams["num_seeds"],
-        seed=hparams["seed"],
+        hparams["num_seeds"],
+        hparams["seed"],
     )
     stopping = EarlyStopping(networks.num_copies, hparams["patience"])
     hparams["checkpointer"].add_recoverables(
