@@ -19,10 +19,10 @@ import soundfile
 from huggingface_hub import EvalResult, ModelCardData
 
 from speechbrain_cwrnn.audio import Recording, read_audio
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.manifest import read_manifest
-from speechbrain_cwrnn.report import read_results
+from speechbrain_cwrnn.report import RESULTS, read_results
 from speechbrain_cwrnn.tables import format_table
 
 EXAMPLE = "example.wav"
@@ -117,7 +117,8 @@ def write_hub_folder(
     rows = read_results(run, columns)
     source = run / "pretrained"
     interface = find_interface(source)
-    row, scores = measure(rows)
+    with tried(run / RESULTS, "the results of one model"):
+        row, scores = measure(rows)
     samples, rate = find_example(run, row["corpus"], example)
     place = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:

@@ -818,6 +818,7 @@ class TestBadInput:
                     ),
                     ("activation", "!name:torch.relu", "model=!new:.*TypeErro"),
                     ("normalize", "!new:torch.nn.Identity", "normalize=!new:"),
+                    ("normalize", "{epsilon: x}", "normalize: .*TypeError"),
                     ("tokenizer", "!new:torch.nn.Identity", "tokenizer=!new:"),
                     ("tokenizer", "!name:os.getcwd", "tokenizer: .*Attribute"),
                     (
@@ -903,6 +904,20 @@ class TestBadInput:
             run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
         # Nor is there anything but what was prepared.
         assert not {path.name for path in tmp_path.iterdir()} - {"save"}
+
+    def test_bounds(self, recipe):
+        """What just fits is taken."""
+        make = recipe.train.CTCOptions.model_construct
+        kernel = {"cnn_blocks": 2, "cnn_kernelsize": (3, 3)}
+        make(n_mels=4, cnn_channels=(1, 1), **kernel).check_blocks()
+        make(rnn_layers=1, rnn_neurons=4096).check_weights()
+        make(dnn_blocks=1, dnn_neurons=4096).check_weights()
+        features = SimpleNamespace(kwargs={"win_length": 1 / 16})
+        frames = {"hop_length": 1 / 16, "sample_rate": 16000, "n_fft": 1}
+        make(compute_features=features, **frames).check_frames()
+        tokenizer = SimpleNamespace(name="collections.Counter")
+        units = {"blank_index": 39, "output_neurons": 40}
+        make(tokenizer=tokenizer, **units).check_units()
 
     def test_normalized_to_nan(self, recipe, few, tmp_path, monkeypatch):
         """It is named, and nothing is trained."""

@@ -247,8 +247,13 @@ class TestRefused:
             publish("run", tmp_path / "none" / "net")
 
     def test_incomplete(self, make_run, publish, tmp_path):
-        """A run without results, or without its model."""
+        """A run without results, or those of one model, or without that."""
         run = make_run()
+        results = run / "results.csv"
+        lines = results.read_text().splitlines()
+        results.write_text("\n".join([*lines[:2], lines[1]]))
+        with pytest.raises(InputError, match="results.csv: expected the resul"):
+            publish(run, tmp_path / "net")
         (run / "pretrained" / "hyperparams.yaml").unlink()
         with pytest.raises(InputError, match="pretrained: expected the model"):
             publish(run, tmp_path / "net")
