@@ -20,6 +20,11 @@ RECIPE = RECIPES / "TIMIT" / "WordClassification"
 MODELS = ("cwrnn", "srn", "lstm")
 ALL_MODELS = (*MODELS, "clockwork_ligru")
 WORDS = "[[making, walking], [subway, freeway]]"
+# With frequencies up to -3 Hz.
+FBANK = (
+    "!new:speechbrain.lobes.features.Fbank "
+    "[false, false, false, 16000, 0, -3, 400, 13]"
+)
 
 
 @pytest.fixture
@@ -706,7 +711,12 @@ class TestBadInput:
                 {"normalize": "{norm_type: nope}"},
                 "^normalize=.*InputNormalization: .*ValueError: norm_type mus",
             ),
+            ({"normalize": "{epsilon: x}"}, "^normalize: .*TypeError"),
             ({"label_encoder": "!new:torch.nn.Identity"}, "^label_encoder=!ne"),
+            (
+                {"compute_features": FBANK},
+                "^compute_features: .* 13 of 13 do n",
+            ),
             (
                 {"compute_features": "!new:torch.nn.Identity"},
                 "^compute_features: expected what works",
