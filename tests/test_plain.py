@@ -146,6 +146,10 @@ def test_compiled(layer_class, B, T, is_few, nonlinearity, monkeypatch):
         monkeypatch.setattr(stepwise, "UNITS", -7)
         net(x)
         assert len(calls) == (3 + (T <= SHORT)) * is_few
+        net.backend = "eager"
+        of_eager, _ = net(x)
+        assert len(calls) == (3 + (T <= SHORT)) * is_few
+    torch.testing.assert_close(of_eager, expected)
     torch.testing.assert_close(output, expected)
     torch.testing.assert_close(again, more)
     torch.testing.assert_close((cut, end), (padded, last))

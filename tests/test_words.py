@@ -752,6 +752,16 @@ class TestBadInput:
             run(tmp_path, "--model", model)
         assert not list(tmp_path.iterdir())
 
+    def test_normalized_to_nan(self, run, tmp_path, monkeypatch):
+        """It would be called diverged networks."""
+        monkeypatch.setattr(
+            "speechbrain.processing.features.InputNormalization.forward",
+            lambda self, x: x * float("nan"),
+        )
+        with pytest.raises(ValueError, match="^normalize: expected finite nu"):
+            run(tmp_path)
+        assert not list(tmp_path.iterdir())
+
     def test_run_options(self, run, tmp_path):
         """Those of SpeechBrain, before anything is written."""
         with pytest.raises(ValueError, match="jit=True: expected False"):
