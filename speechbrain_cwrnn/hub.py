@@ -5,6 +5,7 @@ Authors
 """
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -119,6 +120,12 @@ def write_hub_folder(
     interface = find_interface(source)
     with tried(run / RESULTS, "the results of one model"):
         row, scores = measure(rows)
+    for score in scores:
+        if not math.isfinite(score.percent):
+            raise InputError(
+                f"{run / RESULTS}: expected a finite {score.name} ("
+                f"{score.split}), got {score.percent}."
+            )
     samples, rate = find_example(run, row["corpus"], example)
     place = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:

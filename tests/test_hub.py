@@ -254,6 +254,10 @@ class TestRefused:
         results.write_text("\n".join([*lines[:2], lines[1]]))
         with pytest.raises(InputError, match="results.csv: expected the resul"):
             publish(run, tmp_path / "net")
+        diverged = re.sub(r"[\d.]+$", "nan", lines[1])
+        results.write_text("\n".join([lines[0], diverged]))
+        with pytest.raises(InputError, match="expected a finite .*test.*nan"):
+            publish(run, tmp_path / "net")
         (run / "pretrained" / "hyperparams.yaml").unlink()
         with pytest.raises(InputError, match="pretrained: expected the model"):
             publish(run, tmp_path / "net")
