@@ -5,7 +5,8 @@ They run as SpeechBrain's tests run them: with the options of tests/recipes and
 the recordings of tests/samples, of a checkout of its repository, and in each
 YAML file the lines changed that are given below. Beside them runs each as it
 is. A run takes seconds to minutes; rows that are in the CSV file already are
-not run again.
+not run again. The recipes need pesq and mir-eval, as some of their
+extra_requirements.txt say.
 
 > git clone https://github.com/speechbrain/speechbrain
 > python benchmarks/swapped_recipes.py speechbrain
@@ -18,12 +19,15 @@ Authors
 import argparse
 import csv
 import re
+import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +40,8 @@ COLUMNS = [
     *("recipe", "variant", "line", "layer", "quantity", "threshold"),
     *("reached", "failure", "speechbrain", "torch"),
 ]
+# Of the CPU; a run that takes more is stopped, and its row says so.
+MINUTES = 12
 # What stands for {layer}, {unit} and {dec} in the lines.
 LAYERS = {
     "unmodified": None,
@@ -97,7 +103,7 @@ class Case(NamedTuple):
         tests/recipes asks for then.
     variant : str
         What tells it from other cases of the same YAML file; what begins with
-        -- is an option in addition.
+        -- is an option, in the place of another or in addition.
     """
 
     yaml: str
@@ -126,15 +132,13 @@ LM = Case(
     "--tokenizer_file=first/24_unigram.model",
     first=TEMPLATE.format("Tokenizer/tokenizer"),
 )
+SEQ2SEQ = Case(TIMIT.format("seq2seq"), [CRDNN, DECODER, UNIT])
 CASES = [
     Case(TIMIT.format("CTC"), [CRDNN]),
-    Case(
-        TIMIT.format("seq2seq"),
-        [CRDNN, DECODER, UNIT],
-        # As many as there are labels: 47, as in tests/recipes, is an error
-        # where one of the others is decoded.
-        "--output_neurons=45",
-    ),
+    SEQ2SEQ,
+    # As many as there are labels: 47, as in tests/recipes, is an error where
+    # one of the others is decoded.
+    SEQ2SEQ._replace(variant="--output_neurons=45"),
     Case(
         TIMIT.format("transducer"),
         [
@@ -313,26 +317,34 @@ def command_of(case, row, output):
     if case.variant.startswith("--distributed_backend"):
         start = "-m torch.distributed.run --nproc_per_node=2".split()
     options = case.options.split()
+    if case.variant.startswith("--"):
+        options.append(case.variant)
     own = {option.partition("=")[0] for option in options}
     for option in shlex.split(row["test_debug_flags"]):
         if option.partition("=")[0] not in own:
             options.append(option)
-    if case.variant.startswith("--"):
-        options.append(case.variant)
     options += [f"--output_folder={output}", "--device=cpu"]
     return [*start, row["Script_file"], case.yaml, *options]
 
 
 def run(arguments, place):
     """Run Python in a folder, and return why it failed, if it did."""
+    limits = 60 * MINUTES, 60 * MINUTES + 10
+    limit = partial(resource.setrlimit, resource.RLIMIT_CPU, limits)
     with open(place / "log.txt", "w+", encoding="utf-8") as log:
         result = subprocess.run(
-            [sys.executable, *arguments], cwd=place, stdout=log, stderr=log
+            [sys.executable, *arguments],
+            cwd=place,
+            stdout=log,
+            stderr=log,
+            preexec_fn=limit,
         )
         log.seek(0)
         lines = [line.strip() for line in log if line.strip()]
     if not result.returncode:
         return ""
+    if result.returncode == -signal.SIGXCPU:
+        return f"more than {MINUTES} minutes of the CPU"
     if result.returncode < 0:
         return f"stopped by signal {-result.returncode}"
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exit)\b", line)]
@@ -438,9 +450,9 @@ def make_table(rows):
 
 
 def show_result(row):
-    """What was reached, or how it failed; "-" if it was not run."""
+    """What was reached, or how it failed."""
     if row is None:
-        return "-"
+        return "not run yet"
     # Without the module of the error.
     failure = re.sub(r"^(\w+\.)+", "", row["failure"]).replace("|", "/")
     return row["reached"] or textwrap.shorten(f"no: {failure}", 100)

@@ -25,7 +25,7 @@ model:
 """
 # Logs what it was given, and how its YAML file ends, as the loss is.
 RECIPE = """\
-import sys
+import resource, signal, sys
 from pathlib import Path
 lines = Path(sys.argv[1]).read_text().splitlines()
 assert lines[0] == "data_folder_noise: noise", lines
@@ -35,20 +35,30 @@ assert "--device=cpu" in sys.argv and "--output_folder=out" in sys.argv
 assert Path("tests/samples/noise/a.wav").exists()
 assert Path("noise/a.wav").exists() and Path("noise/data.zip").exists()
 assert ("--broken=no" in sys.argv) != ("--broken=yes" in sys.argv)
+assert resource.getrlimit(resource.RLIMIT_CPU)[0] == 12 * 60
 Path("out").mkdir()
 losses = {"ClockworkRNN": 1.5, "ClockworkLiGRU": 1.25}
 loss = losses.get(lines[-1].rpartition(".")[2], 1.0)
 if "--broken=yes" in sys.argv and loss == 1.5:
     raise ValueError("no such thing")
+if "--broken=yes" in sys.argv and loss == 1.25:
+    signal.raise_signal(signal.SIGXCPU)  # as at the limit
 text = f"epoch: 1 - train loss: 9.9e+00\\nepoch: 2 - train loss: {loss:.2e}\\n"
 name = "other.txt" if "--lost" in sys.argv else "train_log.txt"
 Path("out", name).write_text(text)
 """
+# Loads at once, and has what an integration test needs.
+SPEECHBRAIN = """\
+class Brain:
+    def __init__(self, modules=None):
+        self.modules = modules
+"""
 TEST = """\
 import speechbrain as sb
 def main(device):
-    brain = sb.Brain()
-    brain.train_loss = 0.25 if device == "cpu" else 0
+    sb.Brain()
+    brain = sb.Brain(modules=[1])
+    brain.train_loss = 0.25 if device == "cpu" and brain.modules else 0
     assert brain.train_loss < 0.2
 """
 
@@ -79,15 +89,15 @@ def run(checkout, tmp_path, monkeypatch, capsys):
 
     def run(*cases):
         names = runpy.run_path(str(SCRIPT))
-        made = [names["Case"](*case) for case in cases]
-        monkeypatch.setitem(names["main"].__globals__, "CASES", made)
+        monkeypatch.setitem(names["main"].__globals__, "CASES", cases)
         table = tmp_path / "rows.csv"
         command = ["swapped_recipes.py", str(checkout), "--csv", str(table)]
         monkeypatch.setattr(sys, "argv", command)
         names["main"]()
         return read_csv(table), capsys.readouterr()
 
-    run.crdnn = runpy.run_path(str(SCRIPT))["CRDNN"]
+    names = runpy.run_path(str(SCRIPT))
+    run.crdnn, run.case = names["CRDNN"], names["Case"]
     return run
 
 
@@ -96,7 +106,7 @@ TRAIN = "recipes/A/hparams/train.yaml"
 
 def test_recipe(run, checkout):
     """Each layer in turn; what is done is not done again."""
-    case = TRAIN, [run.crdnn]
+    case = run.case(TRAIN, [run.crdnn])
     rows, printed = run(case)
     reached = {row["layer"]: row["reached"] for row in rows}
     assert reached == {
@@ -115,22 +125,26 @@ def test_recipe(run, checkout):
 
 def test_failures(run):
     """They are rows, with the reason."""
-    (first, broken, _), printed = run((TRAIN, [run.crdnn], "--broken=yes"))
+    case = run.case(TRAIN, [run.crdnn], variant="--broken=yes")
+    (first, broken, long), printed = run(case)
     assert (first["reached"], first["failure"]) == ("1.00e+00", "")
     assert broken["reached"] == ""
     assert broken["failure"] == "ValueError: no such thing"
     assert "no: ValueError: no such thing" in printed.out
+    assert long["failure"] == "more than 12 minutes of the CPU"
 
 
 def test_lost_file(run):
     """What SpeechBrain's test asks for has to be there."""
-    rows, _ = run((TRAIN, [run.crdnn], "", "", "", (), "--lost"))
+    rows, _ = run(run.case(TRAIN, [run.crdnn], "--lost --broken=yes"))
     assert rows[0]["failure"] == "wrote no train_log.txt"
 
 
-def test_integration(run):
+def test_integration(run, tmp_path, monkeypatch):
     """A test that misses its threshold has a number none the less."""
-    case = "tests/integration/B/hyperparams.yaml", [run.crdnn]
+    (tmp_path / "speechbrain.py").write_text(SPEECHBRAIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    case = run.case("tests/integration/B/hyperparams.yaml", [run.crdnn])
     rows, _ = run(case)
     assert [row["reached"] for row in rows] == ["0.25"] * 3
     assert rows[0]["quantity"] == "train_loss"
@@ -140,7 +154,14 @@ def test_integration(run):
 def test_other_text(run):
     """A line that is not there is no line that can be changed."""
     with pytest.raises(SystemExit, match="train.yaml: expected the text 'no "):
-        run((TRAIN, [("no such line", "")]))
+        run(run.case(TRAIN, [("no such line", "")]))
+
+
+def test_open_rows():
+    """A table says of each run that it has none of."""
+    names = runpy.run_path(str(SCRIPT))
+    table = names["make_table"]([])
+    assert table.count("not run yet") == 3 * len(names["CASES"])
 
 
 @pytest.mark.parametrize(
