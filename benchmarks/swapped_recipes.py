@@ -63,6 +63,16 @@ DECODER = (
     "!new:speechbrain_cwrnn.decoder.AttentionalRNNDecoder\n",
 )
 UNIT = ("    rnn_type: gru\n", "    rnn_type: {unit}\n")
+# Since SpeechBrain's own loss is for a GPU alone.
+TRANSDUCER = {
+    "variant": "torchaudio's loss",
+    "base": (
+        (
+            "!name:speechbrain.nnet.losses.transducer_loss\n",
+            "!name:rnnt_loss.transducer_loss\n",
+        ),
+    ),
+}
 
 
 def made_new(kind):
@@ -132,13 +142,25 @@ LM = Case(
     "--tokenizer_file=first/24_unigram.model",
     first=TEMPLATE.format("Tokenizer/tokenizer"),
 )
-SEQ2SEQ = Case(TIMIT.format("seq2seq"), [CRDNN, DECODER, UNIT])
+# Of the recipe's size, a run takes minutes.
+SMALL = "--rnn_layers=1 --rnn_neurons=64 --dnn_neurons=64 --cnn_channels=[8,8]"
 CASES = [
     Case(TIMIT.format("CTC"), [CRDNN]),
-    SEQ2SEQ,
+    Case(TIMIT.format("CTC"), [CRDNN], SMALL, variant="small"),
+    Case(
+        TIMIT.format("seq2seq"),
+        [CRDNN, DECODER, UNIT],
+        SMALL,
+        variant="small",
+    ),
     # As many as there are labels: 47, as in tests/recipes, is an error where
     # one of the others is decoded.
-    SEQ2SEQ._replace(variant="--output_neurons=45"),
+    Case(
+        TIMIT.format("seq2seq"),
+        [CRDNN, DECODER, UNIT],
+        f"{SMALL} --output_neurons=45",
+        variant="small, 45 outputs",
+    ),
     Case(
         TIMIT.format("transducer"),
         [
@@ -149,6 +171,8 @@ CASES = [
             ),
             ("    normalization: layernorm\n", ""),
         ],
+        SMALL,
+        **(TRANSDUCER | {"variant": "small, torchaudio's loss"}),
     ),
     LM,
     Case(TEMPLATE.format("ASR/train"), [RNN_CLASS, DECODER, UNIT]),
@@ -180,6 +204,8 @@ CASES = [
                 "        tokenizer: first/24_unigram.model\n",
             ),
             ("output_neurons: 1000", "output_neurons: 24"),
+            ("cnn_channels: (128, 256)", "cnn_channels: (8, 8)"),
+            ("rnn_layers: 4", "rnn_layers: 1"),
             ("rnn_neurons: 1024", "rnn_neurons: 128"),
             ("dec_neurons: 1024", "dec_neurons: 128"),
             ("rnn_neurons: 2048", "rnn_neurons: 128"),
@@ -200,7 +226,9 @@ CASES = [
                 "registered: !apply:speechbrain_cwrnn.register\nintra: !new:",
             ),
         ],
+        "--N_encoder_out=16 --out_channels=16",
         quantity="train si-snr",
+        variant="16 channels",
     ),
     Case(VOICEBANK.format("ASR/CTC"), [CRDNN]),
     Case(
@@ -217,10 +245,14 @@ CASES = [
     Case(
         VOICEBANK.format("enhance/MetricGAN"),
         [swapped("models[generator]", "g_opt_class")],
+        variant="--number_of_samples=4",
     ),
     Case(
         "recipes/CommonVoice/ASR/seq2seq/hparams/train_en.yaml",
         [RNN_CLASS, DECODER, UNIT],
+        "--rnn_layers=1 --beam_size=4 --rnn_neurons=32 --dnn_neurons=32 "
+        "--dec_neurons=32 --emb_size=16",
+        variant="small",
     ),
     Case(TEST.format("ASR_CTC"), [CRDNN]),
     Case(TEST.format("ASR_seq2seq"), [CRDNN, DECODER, UNIT]),
@@ -233,6 +265,7 @@ CASES = [
                 "dec: !new:speechbrain_cwrnn.transducer.{dec}\n",
             ),
         ],
+        **TRANSDUCER,
     ),
     Case(TEST.format("ASR_alignment_forward"), [CRDNN]),
     Case(
@@ -251,7 +284,9 @@ CASES = [
     LM._replace(variant="--precision=bf16"),
     LM._replace(variant="--compile"),
     LM._replace(variant="--distributed_backend=gloo"),
-    Case(TIMIT.format("CTC"), [CRDNN], variant="--jit"),
+    Case(
+        TIMIT.format("CTC"), [CRDNN], f"{SMALL} --jit", variant="small, --jit"
+    ),
 ]
 
 
@@ -289,6 +324,7 @@ def lay_out(checkout, place, case, layer):
             (place / name / "data.zip").touch()
     folder = script_folder(case.yaml)
     shutil.copytree(checkout / folder, place / folder)
+    shutil.copy(Path(__file__).with_name("rnnt_loss.py"), place / folder)
     edits = list(case.base)
     if names := LAYERS[layer]:
         names = dict(zip(("layer", "unit", "dec"), names))
@@ -372,7 +408,8 @@ def run_recipe(place, case, tests):
 
 # The test ends in an assertion about an attribute of its Brain.
 INTEGRATION = """\
-import runpy, sys
+import os, runpy, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
 import speechbrain as sb
 brains = []
 make = sb.Brain.__init__

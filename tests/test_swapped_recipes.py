@@ -1,11 +1,13 @@
 """SpeechBrain's recipes, changed and run, on one that is made up."""
 
+import math
 import re
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import read_csv
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +56,9 @@ class Brain:
         self.modules = modules
 """
 TEST = """\
+from importlib.util import find_spec
 import speechbrain as sb
+assert find_spec("rnnt_loss")
 def main(device):
     sb.Brain()
     brain = sb.Brain(modules=[1])
@@ -149,6 +153,21 @@ def test_integration(run, tmp_path, monkeypatch):
     assert [row["reached"] for row in rows] == ["0.25"] * 3
     assert rows[0]["quantity"] == "train_loss"
     assert rows[0]["threshold"] == "< 0.2"
+
+
+def test_transducer_loss():
+    """All alignments count, of a sequence that ends before its batch too."""
+    loss = runpy.run_path(str(SCRIPT.with_name("rnnt_loss.py")))
+    probabilities = torch.full((2, 5, 3, 4), 0.2)
+    probabilities[..., 2] = 0.4  # the blank
+    lens = torch.tensor([1, 0.39]), torch.tensor([1, 0.49])  # 2 of 5, 1 of 2
+    targets = torch.tensor([[0, 3], [3, 0]])
+    values = loss["transducer_loss"](
+        probabilities.log(), targets, *lens, 2, "none"
+    )
+    # 15 and 2 ways to put the labels before blanks.
+    expected = [-math.log(15 * 0.4**5 * 0.2**2), -math.log(2 * 0.4**2 * 0.2)]
+    assert values.tolist() == pytest.approx(expected)
 
 
 def test_other_text(run):
