@@ -12,6 +12,7 @@ Authors
 
 import argparse
 import csv
+import math
 from pathlib import Path
 
 import matplotlib
@@ -52,10 +53,11 @@ def print_table(rows):
     columns += [f"x {peer}" for peer in peers]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for key, layers in by_shape(rows).items():
-        theirs = [float(layers[peer]["median_ms"]) for peer in peers]
+        # What was left out, for lack of memory, has no time.
+        times = {name: float(row["median_ms"]) for name, row in layers.items()}
+        theirs = [times.get(peer, math.nan) for peer in peers]
         for name in filter(is_ours, layers):
-            ours = layers[name]
-            median = float(ours["median_ms"])
+            ours, median = layers[name], times[name]
             cells = [*key[:-1], DIRECTIONS[key[-1]], name, f"{median:.4g}"]
             cells += [ours["engine"].partition("(")[2].rstrip(")")]
             cells += [ours["max_error"], *(f"{time:.4g}" for time in theirs)]
