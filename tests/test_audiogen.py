@@ -445,6 +445,7 @@ class TestTargets:
             with pytest.raises(ValueError, match=r"audio=.*: expected a file"):
                 self.excerpts(recipe, tmp_path, **{**options, **other})
 
+    @pytest.mark.slow
     def test_goes_on_without_the_recording(self, recipe, tmp_path):
         """A run that has begun with it does."""
         path = tmp_path / "a.wav"

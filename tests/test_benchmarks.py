@@ -215,6 +215,7 @@ def test_other_table(tmp_path, monkeypatch):
     names["check_table"](tmp_path / "new.csv")
 
 
+@pytest.mark.slow
 def test_left_out(tmp_path, monkeypatch, capsys):
     """A shape that does not fit, or is refused, does not cost the others."""
     names = runpy.run_path(str(SPEED))

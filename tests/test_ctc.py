@@ -120,6 +120,7 @@ def test_no_checkpoint_between_batches_of_a_step(recipe):
 class TestNotFinite:
     """What the model puts out, of which SpeechBrain's loss makes zero."""
 
+    @pytest.mark.slow
     def test_model(self, recipe, few, tmp_path):
         """It ends the run, and is not saved."""
         hparams = RECIPE / "hparams" / "cwrnn.yaml"

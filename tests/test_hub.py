@@ -130,6 +130,7 @@ print(*{{f.relative_to({str(ROOT)!r}).parts[0] for f in files}})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cwrnn", "streaming"])
 def test_loads_elsewhere(make_run, publish, tmp_path, name):
     """Moved, without the run and the recipe, it does what its card says."""

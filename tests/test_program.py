@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import speechbrain as sb
@@ -230,6 +231,8 @@ def test_interrupt_of_imports(recipe, tmp_path):
         command,
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        # Where the tests run in the background, it is ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert result.returncode == -signal.SIGINT
     assert not result.stderr

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 
 from speechbrain_cwrnn.study import run_cells, workers
@@ -51,6 +52,7 @@ def fade(x):
     return (torch.tensor([x]) * 0.1).item()
 
 
+@pytest.mark.slow
 def test_initializer():
     """Each worker calls it first."""
     smallest = torch.finfo(torch.float32).smallest_normal

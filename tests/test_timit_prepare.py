@@ -817,6 +817,7 @@ class TestRecipes:
         assert len(recipe.calls) == 1
         assert (tmp_path / "save" / "train.json").exists()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("recipe", ["ASR/CTC"], indirect=True)
     def test_other_processes(
         self, recipe, synthetic_timit, tmp_path, monkeypatch
