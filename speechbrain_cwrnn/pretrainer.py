@@ -44,17 +44,23 @@ class WholePretrainer(Pretrainer):
     def load_collected(self):
         """Loads what was collected, file by file."""
         loadables = self.loadables
-        for name, loadable in loadables.items():
-            hook = get_default_hook(loadable, DEFAULT_TRANSFER_HOOKS)
-            if hook is torch_parameter_transfer:
-                self.custom_hooks.setdefault(name, load_weights)
-            if isinstance(loadable, CategoricalEncoder):
-                # SpeechBrain would leave it empty where it cannot be loaded.
-                self.custom_hooks.setdefault(name, type(loadable).load)
-            self.loadables = {name: loadable}
-            with tried(self.paths[name], "a file as it was written"):
-                super().load_collected()
-        self.loadables = loadables
+        try:
+            for name in loadables:
+                self._load(name, loadables[name])
+        finally:
+            self.loadables = loadables
+
+    def _load(self, name, loadable):
+        hook = get_default_hook(loadable, DEFAULT_TRANSFER_HOOKS)
+        if hook is torch_parameter_transfer:
+            self.custom_hooks.setdefault(name, load_weights)
+        if isinstance(loadable, CategoricalEncoder):
+            # SpeechBrain would leave it empty where it cannot be loaded.
+            self.custom_hooks.setdefault(name, type(loadable).load)
+        self.loadables = {name: loadable}
+        # What is loaded on a condition has a path on the same one.
+        with tried(self.paths.get(name, name), "a file as it was written"):
+            super().load_collected()
 
 
 def load_weights(module, path):

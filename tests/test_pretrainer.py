@@ -93,3 +93,20 @@ def test_other_periods(written):
     other = ClockworkRNN(4, input_size=3, periods=(1, 3))
     with pytest.raises(InputError, match="^.*model.ckpt: .*periods"):
         load(folder, {"model": other})
+
+
+def test_on_a_condition(written):
+    """What is not wanted need not be there; it still is to be loaded where it
+    is wanted, also after a failure."""
+    made, folder = written
+    (folder / "labels.ckpt").unlink()
+    loaded = make()
+    pretrainer = WholePretrainer(loadables=loaded, conditions={"labels": False})
+    pretrainer.collect_files(default_source=str(folder))
+    pretrainer.load_collected()
+    mean = loaded["normalize"].glob_mean
+    assert torch.equal(mean, made["normalize"].glob_mean)
+    pretrainer.conditions["labels"] = True
+    with pytest.raises(InputError, match="^labels: expected .*ValueError"):
+        pretrainer.load_collected()
+    assert pretrainer.loadables == loaded
