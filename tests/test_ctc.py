@@ -15,6 +15,7 @@ import torch
 from helpers import killed_at, read_csv, recipe_modules, run_recipe
 from speechbrain import Stage
 from speechbrain.decoders import ctc_greedy_decode
+from speechbrain.lobes.models.CRDNN import CRDNN
 from speechbrain.nnet.losses import ctc_loss
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
@@ -919,6 +920,34 @@ class TestBadInput:
         tokenizer = SimpleNamespace(name="collections.Counter")
         units = {"blank_index": 39, "output_neurons": 40}
         make(tokenizer=tokenizer, **units).check_units()
+
+    @pytest.mark.parametrize(
+        "kernel, n_mels, frames", [((3, 9), 4, 5), ((9, 3), 10, 2)]
+    )
+    def test_kernel(self, recipe, kernel, n_mels, frames):
+        """What is let through can be padded with, and no more is asked for
+        than that takes, but for a frame more, for faster speech."""
+        blocks = {"cnn_blocks": 2, "cnn_kernelsize": kernel}
+
+        def convolve(n_mels, frames):
+            make = recipe.train.CTCOptions.model_construct
+            make(n_mels=n_mels, **blocks).check_blocks()
+            net = CRDNN(
+                input_shape=[None, None, n_mels],
+                cnn_channels=(2, 2),
+                rnn_neurons=1,
+                dnn_neurons=1,
+                **blocks,
+            )
+            net(torch.rand(1, frames, n_mels))
+
+        convolve(n_mels, frames)
+        with pytest.raises(InputError, match=f"n_mels={n_mels - 1}: expected"):
+            convolve(n_mels - 1, frames)
+        with pytest.raises(RuntimeError, match="Padding size"):
+            convolve(n_mels, frames - 1)
+        least = recipe.train.shortest({"hop_length": 1, **blocks})
+        assert least == frames + 1
 
     def test_normalized_to_nan(self, recipe, few, tmp_path, monkeypatch):
         """It is named, and nothing is trained."""

@@ -223,7 +223,10 @@ class CTCOptions(Options):
     @model_validator(mode="after")
     def check_blocks(self):
         """Each block of convolutions has its number of channels, and bands to
-        pad with, of which the block before leaves half."""
+        pad with, of which the block before leaves half.
+
+        SpeechBrain's kernels are over frequency and time, in this order.
+        """
         channels, blocks = self.cnn_channels, self.cnn_blocks
         if channels and blocks and len(channels) < blocks:
             raise InputError(
@@ -231,7 +234,7 @@ class CTCOptions(Options):
                 f"cnn_blocks={blocks}."
             )
         if self.n_mels and blocks and self.cnn_kernelsize:
-            least = (self.cnn_kernelsize[1] // 2 + 1) * 2 ** (blocks - 1)
+            least = (self.cnn_kernelsize[0] // 2 + 1) * 2 ** (blocks - 1)
             if self.n_mels < least:
                 raise InputError(
                     f"n_mels={self.n_mels}: expected {least} at least, for "

@@ -291,7 +291,7 @@ def make_tokenizer(hparams):
 def shortest(hparams):
     """The milliseconds of audio that the convolutions need at least: they pad
     with other frames, also those of faster speech."""
-    kernel, _ = hparams.get("cnn_kernelsize", (3, 3))
+    _, kernel = hparams.get("cnn_kernelsize", (3, 3))
     return (kernel // 2 + 2) * hparams["hop_length"]
 
 
