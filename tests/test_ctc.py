@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from helpers import killed_at, read_csv, recipe_modules, run_recipe
+from hyperpyyaml import resolve_references
 from speechbrain import Stage
 from speechbrain.decoders import ctc_greedy_decode
 from speechbrain.lobes.models.CRDNN import CRDNN
@@ -22,9 +23,11 @@ from speechbrain.utils.run_opts import RunOptions
 from tiny_ctc import RECIPE, SMALL, flags
 
 from speechbrain_cwrnn import __version__
+from speechbrain_cwrnn.calls import Call, read_calls
 from speechbrain_cwrnn.errors import InputError, StoppedError
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 from speechbrain_cwrnn.run_options import check_run_options
+from speechbrain_cwrnn.schema import check_options
 
 pytest_plugins = "ctc_fixtures"
 
@@ -522,26 +525,44 @@ class TestOwnData:
         assert not (tmp_path / "out" / "train_log.txt").exists()
 
 
-def test_more_units_than_frames(recipe, caplog):
+@pytest.fixture
+def check_text(recipe):
+    """Checks texts of the development set, of four frames each."""
+
+    def check_text(tokenizer, *texts, **options):
+        hparams = {"hop_length": 5, "sample_rate": 16000, "target": "phn"}
+        hparams |= {f"{split}_annotation": split for split in ("train", "test")}
+        hparams |= {"valid_annotation": "mine", "output_neurons": 40}
+        entries = {
+            name: {"phn": text, "start": 500, "stop": 780}
+            for name, text in zip("abcd", texts)
+        }
+        manifests = [{}, entries, {}]
+        recipe.train.check_text({**hparams, **options}, tokenizer, manifests)
+
+    return check_text
+
+
+def test_more_units_than_frames(check_text, caplog):
     """SpeechBrain's loss is zero then, and it is said of which."""
-    hparams = {"hop_length": 10, "sample_rate": 16000, "target": "phn"}
-    hparams |= {f"{split}_annotation": split for split in recipe.train.SPLITS}
-    hparams |= {"output_neurons": 40, "time_pooling": True}
-    texts = {"a": "sil aa", "b": "aa b aa", "c": "aa aa", "d": "b b"}
-    # Five frames, of which pooling leaves two.
-    entries = {
-        name: {"phn": text, "start": 100, "stop": 800}
-        for name, text in texts.items()
-    }
-    check = partial(recipe.train.check_text, hparams, PhonemeTokenizer(39))
-    check([entries, {}, {}])
+    texts = "sil aa", "aa b aa", "aa aa", "b b"
+    # Pooling leaves two frames.
+    check_text(PhonemeTokenizer(39), *texts, time_pooling=True)
     (line,) = caplog.messages
     assert line.startswith("Utterances with more units than frames: 3, of ")
-    assert line.endswith("(the first: train, entry b, phn: 3 for 2 frames).")
+    assert line.endswith("(the first: mine, entry b, phn: 3 for 2 frames).")
     caplog.clear()
-    hparams["time_pooling"] = False
-    check([entries, {}, {}])
+    check_text(PhonemeTokenizer(39), *texts)
     assert not caplog.messages
+
+
+def test_more_units_than_neurons(check_text):
+    """There is no output for them. A text may also have none."""
+    tokenizer = SimpleNamespace(encode_as_ids=lambda text: [*map(int, text)])
+    check_text(tokenizer, "", "58", output_neurons=9)
+    message = "^mine, entry b, phn: .* units below output_neurons=9, got 9"
+    with pytest.raises(InputError, match=message):
+        check_text(tokenizer, "58", "495", output_neurons=9)
 
 
 def test_damaged_tokenizer(recipe, tmp_path):
@@ -724,6 +745,12 @@ class TestRunOptions:
         assert len(list((tmp_path / "save").glob("CKPT*"))) == 1
 
 
+def fbank(win_length):
+    """Features, as a YAML file names them."""
+    kwargs = {"win_length": win_length}
+    return Call("new", "speechbrain.lobes.features.Fbank", [], kwargs)
+
+
 class TestBadInput:
     """One sentence each."""
 
@@ -764,7 +791,11 @@ class TestBadInput:
                 "train_log=a: expected different files",
             ),
             ("cwrnn", {"n_fft": 399}, "n_fft=399: expected 400 at least"),
-            ("cwrnn", {"hop_length": 0.06}, "hop_length=0.06: expected a samp"),
+            (
+                "cwrnn",
+                {"hop_length": 0.0624},
+                "hop_length=0.0624: expected a",
+            ),
             ("cwrnn", {"cnn_channels": "[8]"}, "cnn_channels=.8.*: expected a"),
             ("cwrnn", {"cnn_kernelsize": "(2, 3)"}, "cnn_kernelsize.0.=2: exp"),
             ("cwrnn", {"cnn_blocks": 3}, "cnn_blocks=3: expected 0, 1 or 2"),
@@ -906,6 +937,115 @@ class TestBadInput:
             run_recipe(recipe, hparams, *flags(few, tmp_path, **options))
         # Nor is there anything but what was prepared.
         assert not {path.name for path in tmp_path.iterdir()} - {"save"}
+
+    @pytest.fixture
+    def take(self, recipe, tmp_path, monkeypatch):
+        """Checks options as they are in a YAML file, or others for some."""
+        monkeypatch.chdir(tmp_path)
+        text = (RECIPE / "hparams" / "cwrnn.yaml").read_text()
+        values = read_calls(resolve_references(text).getvalue())
+
+        def take(without=None, **others):
+            given = {**values, **others}
+            given.pop(without, None)
+            check_options(recipe.train.CTCOptions, given)
+
+        return take
+
+    def test_values(self, take):
+        """What is none of the kind that is expected."""
+        for value, expected, keys in [
+            (0, "an integer from 1 to 2147483647", "num_speakers batch_size"),
+            (2**14 + 1, "an integer from 1 to 16384", "n_fft output_neurons"),
+            (2**14 + 1, "an integer from 1 to 16384", "rnn_neurons"),
+            (2**14 + 1, "an integer from 1 to 16384", "dnn_neurons"),
+            (1001, "an integer from 1 to 1000", "n_mels rnn_layers"),
+            (1001, "an integer from 0 to 1000", "num_workers dnn_blocks"),
+            (1001, "an integer from 0 to 1000", "number_of_fit_epochs"),
+            (999, "an integer from 1000", "sample_rate"),
+            (-1, "an integer from 0", "blank_index"),
+            (-1, "0, 1 or 2", "cnn_blocks"),
+            (40, "60, 48 or 39", "phn_set"),
+            (-1, "a number from 0 to 1", "annealing_factor dropout"),
+            (-1, "a time in ms", "hop_length"),
+            (0, "a positive number", "fit_lr"),
+            ("x", "a valid number", "max_grad_norm"),
+            (0, "True or False", "time_pooling rnn_bidirectional"),
+            ((0, 2), "integers from 1", "cnn_channels"),
+            ((-1, 3), "two odd numbers", "cnn_kernelsize"),
+            ((3, 4), "two odd numbers", "cnn_kernelsize"),
+            ((3, 3, 3), "two odd numbers", "cnn_kernelsize"),
+            ("", "text", "target source_folder"),
+            ("a/b", "a name that", "error_name"),
+            ("", "the name of a file, as text", "valid_annotation"),
+            ("", "the name of a file, as text", "test_annotation"),
+            ("/dev/null", "a folder that", "tokenizer_folder"),
+            (".", "a file that can be written", "error_file"),
+            (".", "a file in ", "inference_file"),
+            ("x", "a class or function, after", "activation wav_augment"),
+            ("x", "a class or function, after", "compute_features layer"),
+            ("x", "a class or function, after", "lr_annealing compute_cost"),
+            (
+                Call("new", "collections.Counter", [], {}),
+                "a speech",
+                "pretrainer",
+            ),
+            ({"num_workers": 1001}, "", "dataloader_opts"),
+        ]:
+            for key in keys.split():
+                message = f"^{key}.*: exp.* {expected}"
+                with pytest.raises(InputError, match=message):
+                    take(**{key: value})
+
+    @pytest.mark.parametrize(
+        "others, message",
+        [
+            ({"rnn_neurons": 4000}, "rnn_layers of rnn_neurons"),
+            ({"dnn_neurons": 4000}, "dnn_blocks of dnn_neurons"),
+            (
+                {"tokenizer_folder": "results/cwrnn/1986/save"},
+                "tokenizer_folder=.*: .* such as save_folder",
+            ),
+            (
+                {"tokenizer_folder": "results", "save_folder": "a"},
+                "tokenizer_folder=results: .* such as output_folder",
+            ),
+            ({"hop_length": 0.1, "sample_rate": 8000}, "hop_length=0.1: "),
+            (
+                {"compute_features": fbank(0.1), "sample_rate": 8000},
+                "win_length=0.1: expected a sample",
+            ),
+            ({"compute_features": fbank(True)}, "win_length=True: expected"),
+            ({"compute_features": fbank(25.05)}, "n_fft=400: expected 401 at"),
+        ],
+    )
+    def test_together(self, take, others, message):
+        """Each is of the kind that is expected, but they do not fit."""
+        with pytest.raises(InputError, match=f"^{message}"):
+            take(**others)
+
+    @pytest.mark.parametrize(
+        "others",
+        [
+            {"cnn_blocks": 0, "cnn_kernelsize": (99, 99)},
+            {"cnn_blocks": 1},
+            {"cnn_kernelsize": [1, 3]},
+            {"dnn_blocks": 0, "dnn_neurons": 5000},
+            {"dataloader_opts": {}},
+            {"dataloader_opts": {"shuffle": True}},
+            {"hop_length": 1000},
+            {"wav_augment": None},
+        ],
+    )
+    def test_taken(self, take, others):
+        """What is unusual, but fits."""
+        take(**others)
+
+    def test_left_out(self, recipe, take):
+        """Models of the user's own need not have the options of ours."""
+        for key, field in recipe.train.CTCOptions.model_fields.items():
+            if not field.is_required():
+                take(without=key)
 
     def test_bounds(self, recipe):
         """What just fits is taken."""
