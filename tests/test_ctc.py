@@ -763,6 +763,23 @@ class TestBadInput:
             run_recipe(recipe, hparams, *options)
         assert not list(tmp_path.rglob("train.json"))
 
+    def test_folder_of_no_pieces(self, recipe, tmp_path, monkeypatch):
+        """Its name does not matter where SentencePiece learns nothing, nor
+        what is not said of the way to it."""
+        folder = tmp_path / "a b"
+        folder.mkdir()
+        hparams = {"tokenizer_folder": folder, "save_folder": tmp_path / "save"}
+        hparams |= {f"{name}_annotation": name for name in recipe.train.SPLITS}
+        prepare, hparams["skip_prep"] = recipe.train.prepare, True
+        prepare({**hparams, "tokenizer": partial(dict)}, in_use=False)
+        hparams["tokenizer"] = partial(dict, model_dir=folder)
+        with pytest.raises(InputError, match="^tokenizer_folder=.*/a b: expec"):
+            prepare(hparams, in_use=False)
+        (folder / "25_unigram.model").touch()
+        prepare(hparams, in_use=False)
+        monkeypatch.chdir(folder)
+        prepare({**hparams, "tokenizer_folder": "pieces"}, in_use=False)
+
     @pytest.mark.parametrize(
         "name, options, message",
         [

@@ -237,7 +237,7 @@ def is_of_pieces(hparams):
 def prepare(hparams, in_use):
     """Write the manifests of the data, and return what it is called, if they
     are not a user's own."""
-    folder = Path(hparams["tokenizer_folder"]).absolute()
+    folder = Path(hparams["tokenizer_folder"])
     is_learnt = is_of_pieces(hparams) and not any(folder.glob("*.model"))
     # SpeechBrain hands over all options as one text. Upstream, SentencePiece
     # would have to be called with keyword arguments.
