@@ -18,6 +18,7 @@ from speechbrain import Stage
 from speechbrain.decoders import ctc_greedy_decode
 from speechbrain.lobes.models.CRDNN import CRDNN
 from speechbrain.nnet.losses import ctc_loss
+from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
 from tiny_ctc import RECIPE, SMALL, flags
@@ -25,6 +26,7 @@ from tiny_ctc import RECIPE, SMALL, flags
 from speechbrain_cwrnn import __version__
 from speechbrain_cwrnn.calls import Call, read_calls
 from speechbrain_cwrnn.errors import InputError, StoppedError
+from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 from speechbrain_cwrnn.run_options import check_run_options
 from speechbrain_cwrnn.schema import check_options
@@ -257,7 +259,6 @@ def test_lengths(recipe, hop):
     """They are of as many frames as a signal has by itself."""
     from speechbrain.dataio.batch import PaddedBatch
     from speechbrain.lobes.features import Fbank
-    from speechbrain.processing.features import InputNormalization
 
     normalize = InputNormalization(norm_type="sentence")
     brain = recipe.train.ASRBrain(
@@ -487,6 +488,18 @@ class TestOwnData:
         # In training, after all that could be checked.
         with pytest.raises(ValueError, match="^entry b, wav=.*gone.wav: expec"):
             other[0]
+
+    def test_shortest(self, recipe, few, tmp_path):
+        """That for SpeechBrain's own kernel is taken, at the rate that is
+        given."""
+        entry = {"wav": str(min(few.glob("TRAIN/DR2/*/*.WAV"))), "phn": "sil"}
+        path = tmp_path / "own.json"
+        path.write_text(json.dumps({"a": {**entry, "stop": 480}}))
+        hparams = {f"{split}_annotation": path for split in recipe.train.SPLITS}
+        hparams |= {"target": "phn", "hop_length": 10, "data_folder": None}
+        recipe.train.read_manifests({**hparams, "sample_rate": 16000})
+        with pytest.raises(InputError, match="expected one channel at 8000 Hz"):
+            recipe.train.read_manifests({**hparams, "sample_rate": 8000})
 
     def test_words(self, run_own, tmp_path):
         """They need no phonemes, and a user's tokenizer is kept."""
@@ -1105,6 +1118,71 @@ class TestBadInput:
             convolve(n_mels, frames - 1)
         least = recipe.train.shortest({"hop_length": 1, **blocks})
         assert least == frames + 1
+
+    @pytest.fixture
+    def try_out(self, recipe, tmp_path):
+        """Tries what a small model is made of, some of which is replaced."""
+
+        def try_out(others=None, **options):
+            options = {**SMALL, "output_folder": tmp_path, **options}
+            text = "\n".join(
+                f"{key}: {value}" for key, value in options.items()
+            )
+            path = RECIPE / "hparams" / "cwrnn.yaml"
+            hparams = load_hparams(path, text, recipe.train.CTCOptions)
+            recipe.train.check({**hparams, **(others or {})}, None)
+
+        return try_out
+
+    @pytest.mark.parametrize(
+        "key, thing, message",
+        [
+            ("compute_features", lambda x: torch.rand(2, 101), "expected what"),
+            (
+                "compute_features",
+                lambda x: torch.rand(2, 51, 40),
+                "expected a frame .*, 101 in all, got 51",
+            ),
+            (
+                "compute_cost",
+                lambda log_probs, *rest: log_probs.detach().sum(),
+                "expected what works .*RuntimeError",
+            ),
+            ("lr_annealing", lambda error: (0.1, None), "expected what works"),
+            ("error_stats", SimpleNamespace, "expected .* 'append'"),
+            (
+                "error_stats",
+                partial(SimpleNamespace, append=lambda **scored: None),
+                "expected .* 'summarize'",
+            ),
+        ],
+    )
+    def test_does_not_work(self, try_out, key, thing, message):
+        """It is named that does not do all that this recipe uses it for."""
+        with pytest.raises(InputError, match=f"^{key}: {message}"):
+            try_out({key: thing})
+
+    def test_other_batch(self, try_out):
+        """A model of the user's own gives as many as it is given."""
+        model = torch.nn.Linear(40, 40)
+        model.register_forward_hook(lambda model, given, output: output[:1])
+        modules = {"model": model, "normalize": InputNormalization()}
+        message = "model: expected output_neurons=40 .* 2 signals, got 40 for 1"
+        with pytest.raises(InputError, match=f"^{message}"):
+            try_out({"modules": modules})
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"wav_augment": "{}"},
+            {"hop_length": 500, "cnn_kernelsize": "(1, 9)"},
+        ],
+    )
+    def test_works(self, try_out, tmp_path, options):
+        """With signals that augmentations add, or long frames; and nothing is
+        written."""
+        try_out(**options)
+        assert not list(tmp_path.iterdir())
 
     def test_normalized_to_nan(self, recipe, few, tmp_path, monkeypatch):
         """It is named, and nothing is trained."""
