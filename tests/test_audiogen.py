@@ -12,6 +12,8 @@ import torch
 from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
 
 import speechbrain_cwrnn
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.hparams import load_hparams
 
 RECIPE = RECIPES / "AudioGen"
 MODULES = ("audiogen_prepare", "generator", "report", "train")
@@ -773,6 +775,19 @@ class TestBadInput:
         with pytest.raises(ValueError, match=f"^{message}"):
             run(recipe, "cwrnn.yaml", *options)
         assert not list(tmp_path.iterdir())
+
+    def test_backend_elsewhere(self, recipe, tmp_path, monkeypatch):
+        """It is asked for where the networks are going to be."""
+        hparams = load_hparams(
+            RECIPE / "hparams" / "cwrnn.yaml",
+            f"output_folder: {tmp_path}\nbackend: triton",
+            recipe.train.AudioGenOptions,
+        )
+        train, elsewhere = recipe.train, torch.device("meta")
+        with pytest.raises(InputError, match="^backend='triton': expected"):
+            train.check(hparams, None)
+        monkeypatch.setattr(train, "refuse_run_options", lambda *_: elsewhere)
+        train.check(hparams, None)
 
     @pytest.mark.parametrize(
         "name, is_folder, message",
