@@ -761,6 +761,10 @@ class TestBadInput:
                 ["--model", "!name:torch.nn.Linear [0, 1]"],
                 "model: expected waveforms .batch, time. .* shape .1, 3, 1. ",
             ),
+            (
+                ["--model", "!name:torch.nn.Linear"],
+                "model: expected what works .*TypeError: .*'in_features'",
+            ),
             (["--num_seeds", 10**5], "num_seeds=100000: expected an integer f"),
             (
                 ["--num_seeds", 16384, "--hidden_size", 2000],

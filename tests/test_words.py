@@ -13,6 +13,8 @@ from helpers import RECIPES, killed_at, read_csv, recipe_modules, run_recipe
 from hyperpyyaml import load_hyperpyyaml
 
 from speechbrain_cwrnn import ClockworkRNN, Ensemble, __version__
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.hub import write_hub_folder
 from speechbrain_cwrnn.peephole import PeepholeLSTM
 
@@ -700,6 +702,7 @@ class TestBadInput:
                 "words=x: expected a list of words, lists of them, or sa",
             ),
             ({"input_size": 14}, "input_size=14: expected the 13 features"),
+            ({"input_size": 12}, "input_size=12: expected the 13 features"),
             ({"hidden_size": 3}, "hidden_size=3: expected at least one unit"),
             ({"rnn_class": "{hidden_size: 7}"}, "^model: expected what works"),
             ({"rnn_class": "!name:torch.nn.RNN"}, "^rnn_class: .*TypeError: "),
@@ -722,6 +725,10 @@ class TestBadInput:
                 "^compute_features: expected what works",
             ),
             ({"opt_class": "!name:torch.optim.LBFGS"}, "^opt_class: .*closur"),
+            (
+                {"opt_class": "!name:torch.optim.SparseAdam"},
+                "^opt_class: .*dense gradients",
+            ),
             ({"num_seeds": 16384, "hidden_size": 1500}, "^num_seeds=16384: "),
             (
                 {"sample_rate": 1},
@@ -742,6 +749,7 @@ class TestBadInput:
         "model, message",
         [
             ("!name:torch.nn.RNN", "TypeError: .*'num_words'"),
+            ("!name:torch.nn.Linear", "TypeError: .*'num_words'"),
             ("!name:torch.nn.Identity", "ValueError: "),
             ("{hidden_size: 3}", "RuntimeError: "),
         ],
@@ -751,6 +759,25 @@ class TestBadInput:
         with pytest.raises(ValueError, match=f"^model: .*{message}"):
             run(tmp_path, "--model", model)
         assert not list(tmp_path.iterdir())
+
+    def test_output(self, recipe, tmp_path):
+        """There is one for each word."""
+
+        class Model(torch.nn.Linear):
+            def __init__(self, num_words):
+                super().__init__(13, num_words + 1)
+
+            def forward(self, feats, lengths):
+                return super().forward(feats).mean(1)
+
+        hparams = load_hparams(
+            RECIPE / "hparams" / "cwrnn.yaml",
+            f"output_folder: {tmp_path}",
+            recipe.train.WordOptions,
+        )
+        message = r"^model: .* shape \[1, 3\] for one word of two"
+        with pytest.raises(InputError, match=message):
+            recipe.train.check({**hparams, "model": Model}, None)
 
     def test_normalized_to_nan(self, run, tmp_path, monkeypatch):
         """It would be called diverged networks."""

@@ -149,6 +149,8 @@ def check(hparams, run_opts):
     which is tried once: before anything is written."""
     device = refuse_run_options(run_opts, hparams)
     with tried("model"):
+        # What it does not take is a fault of the call, and that is here.
+        hparams["model"]()
         networks = Ensemble(hparams["model"], num_copies=2, seed=0).to(device)
         waves = networks(torch.empty(1, 3, 0, device=device))
     if waves.shape != (2, 1, 3):

@@ -278,6 +278,7 @@ def check(hparams, run_opts):
         check_finite("normalize", feats)
     make = partial(hparams["model"], num_words=2)
     with tried("model"):
+        # What it does not take is a fault of the call, and that is here.
         make()
         networks = Ensemble(make, num_copies=2, seed=0).to(device)
         log_probs = networks(feats, torch.ones(1, device=device))
