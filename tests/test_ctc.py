@@ -793,6 +793,19 @@ class TestBadInput:
         monkeypatch.chdir(folder)
         prepare({**hparams, "tokenizer_folder": "pieces"}, in_use=False)
 
+    def test_stale_folder(self, recipe, tmp_path, monkeypatch):
+        """It is emptied, unless a run goes on, also where it is relative."""
+        monkeypatch.chdir(tmp_path)
+        folder = tmp_path / "save" / "tokenizer"
+        folder.mkdir(parents=True)
+        hparams = {"save_folder": "save", "tokenizer_folder": "save/tokenizer"}
+        hparams |= {f"{name}_annotation": name for name in recipe.train.SPLITS}
+        hparams |= {"tokenizer": partial(dict), "skip_prep": True}
+        recipe.train.prepare(hparams, in_use=True)
+        assert folder.exists()
+        recipe.train.prepare(hparams, in_use=False)
+        assert not folder.exists()
+
     @pytest.mark.parametrize(
         "name, options, message",
         [
