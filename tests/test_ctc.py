@@ -1053,6 +1053,7 @@ class TestBadInput:
                 {"tokenizer_folder": "results", "save_folder": "a"},
                 "tokenizer_folder=results: .* such as output_folder",
             ),
+            ({"error_file": "a", "train_log": "b/../a"}, "train_log=b/"),
             ({"hop_length": 0.1, "sample_rate": 8000}, "hop_length=0.1: "),
             (
                 {"compute_features": fbank(0.1), "sample_rate": 8000},
