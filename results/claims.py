@@ -7,18 +7,35 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import csv
 from collections import defaultdict
+from itertools import product
 
 import numpy as np
 
 from speechbrain_cwrnn import ClockworkRNN
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.report import read_table
 
 REPRODUCED, NOT = "reproduced", "not reproduced"
 NOT_HERE = "not testable here"
 # As recipes/Memory says it: the share of right answers.
 LEARNT = 0.9
 NAMES = {"cwrnn": "CW-RNN", "lstm": "LSTM", "srn": "plain RNN"}
+# What is read of each study.csv.
+COLUMNS = {
+    "generation": {
+        **{"task": str, "variant": str, "model": str, "size": int},
+        **{"nmse": float, "diverged": int},
+    },
+    "words": {
+        **{"task": str, "protocol": str, "model": str, "size": int},
+        **{"test_error": float, "diverged": int},
+    },
+    "memory": {
+        **{"task": str, "layer": str, "delay": int, "rate": float},
+        **{"valid": float, "test": float},
+    },
+}
 
 
 def check_claims(folder):
@@ -34,8 +51,8 @@ def check_claims(folder):
     tuple
         The claim; what was found and the verdict.
     """
-    yield from check_generation(read(folder / "generation"))
-    yield from check_words(read(folder / "words"))
+    yield from check_generation(read(folder, "generation"))
+    yield from check_words(read(folder, "words"))
     yield (
         "words: 16.8 % error, LSTM 34.2, plain RNN 66.8, on 25 words of TIMIT",
         ("the free sample of TIMIT does not have these words", NOT_HERE),
@@ -45,13 +62,22 @@ def check_claims(folder):
         ("the data are not free; for phonemes by CTC see below", NOT_HERE),
     )
     yield check_parameters()
-    yield from check_memory(read(folder / "memory"))
+    yield from check_memory(read(folder, "memory"))
 
 
-def read(folder):
+def read(folder, study):
     """The rows of a study.csv."""
-    with open(folder / "study.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_table(folder / study / "study.csv", COLUMNS[study])
+
+
+def check_whole(study, groups, wanted):
+    """Raise an error where a study lacks some of the networks."""
+    for key in wanted:
+        if key not in groups:
+            raise InputError(
+                f"{study}/study.csv: expected networks of each model and size, "
+                f"and there is none of {', '.join(key)}."
+            )
 
 
 def group(rows, names, number):
@@ -70,7 +96,8 @@ def check_generation(rows):
         ["model", "size"],
         lambda row: float(row["nmse"]),
     )
-    sizes = sorted({int(row["size"]) for row in rows})
+    sizes = sorted({1000, *(int(row["size"]) for row in rows)})
+    check_whole("generation", errors, product(NAMES, map(str, sizes)))
     ordered = [
         size
         for size in sizes
@@ -119,6 +146,7 @@ def check_words(rows):
         )
         means = {key: values.mean() for key, values in errors.items()}
         sizes = sorted({int(row["size"]) for row in mine})
+        check_whole("words", means, product(map(str, sizes), NAMES))
         best = [
             size
             for size in sizes
@@ -176,6 +204,7 @@ def check_memory(rows):
             now = longest[task][layer]
             longest[task][layer] = max(now, int(delay))
     layers = list(dict.fromkeys(row["layer"] for row in rows))
+    check_whole("memory", [(layer,) for layer in layers], zip(NAMES.values()))
     for task in dict.fromkeys(row["task"] for row in rows):
         steps = {layer: longest[task][layer] for layer in layers}
         found = ", ".join(

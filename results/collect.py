@@ -11,10 +11,12 @@ Authors
 """
 
 import re
+import sys
 from pathlib import Path
 
 from claims import check_claims
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import whole_file
 from speechbrain_cwrnn.tables import format_table
 
@@ -50,12 +52,27 @@ def collect():
     claims = [[claim, *found] for claim, found in check_claims(FOLDER)]
     parts = [HEAD, format_table(["the paper", "here", "verdict"], claims), "\n"]
     for name, (title, recipe) in STUDIES.items():
-        text = (FOLDER / name / "study.md").read_text(encoding="utf-8")
+        text = read(FOLDER / name / "study.md")
         parts.append(
             f"\n## {title}\n\nIn [recipes/{recipe}](recipes/{recipe}):\n\n"
         )
         parts.append(nest(text, f"results/{name}"))
     return "".join(parts)
+
+
+def read(path):
+    """What a study has written for people."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: expected text, in UTF-8 ({error})."
+        ) from error
+    if not text.startswith("    python study.py"):
+        raise InputError(
+            f"{path}: expected what study.py writes, got {text[:40]!r}."
+        )
+    return text
 
 
 def nest(text, folder):
@@ -65,4 +82,7 @@ def nest(text, folder):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"Error: {error}")

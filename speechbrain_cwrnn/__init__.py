@@ -49,6 +49,7 @@ phonemes : those of TIMIT, and a tokenizer for them
 brain : a SpeechBrain Brain that trains an Ensemble
 checkpoints : checkpoints that are whole or not there; WholeCheckpointer
 lock : one run in an output folder at a time
+outputs : whether what a run writes can be written, before it begins
 study : many runs on the cores of a machine, as studies have them
 calls : what a YAML file names, read without making it
 schema : what the options of a recipe must be, and the sentences if not

@@ -5,7 +5,6 @@ Authors
 """
 
 import argparse
-import math
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from speechbrain_cwrnn.audio import Recording, read_audio
 from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.manifest import read_manifest
+from speechbrain_cwrnn.outputs import is_room
 from speechbrain_cwrnn.report import RESULTS, read_results
 from speechbrain_cwrnn.tables import format_table
 
@@ -113,19 +113,13 @@ def write_hub_folder(
     run, folder = Path(run), Path(folder).absolute()
     if os.path.lexists(folder):
         raise InputError(f"{folder}: expected nothing there yet.")
-    if not folder.parent.is_dir():
+    if not folder.parent.is_dir() or not is_room(folder):
         raise InputError(f"{folder}: expected a folder to write it in.")
     rows = read_results(run, columns)
     source = run / "pretrained"
     interface = find_interface(source)
     with tried(run / RESULTS, "the results of one model"):
         row, scores = measure(rows)
-    for score in scores:
-        if not math.isfinite(score.percent):
-            raise InputError(
-                f"{run / RESULTS}: expected a finite {score.name} ("
-                f"{score.split}), got {score.percent}."
-            )
     samples, rate = find_example(run, row["corpus"], example)
     place = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
@@ -133,7 +127,7 @@ def write_hub_folder(
         shutil.copytree(source, new)
         if samples is not None:
             soundfile.write(new / EXAMPLE, samples, rate)
-        heard = try_out(new, interface)
+        heard = try_out(new, interface, source)
         data = make_data(folder.name, interface, row, scores)
         data.license, data.language = license, language
         wav = f"{folder.name}/{EXAMPLE}" if samples is not None else None
@@ -205,9 +199,10 @@ def usage(name, interface, wav):
     )
 
 
-def try_out(folder, interface):
+def try_out(folder, interface, source):
     """Load a folder as its card says, where there are no modules but those that
-    are installed, and return what is heard in the example, if there is one."""
+    are installed, and return what is heard in the example, if there is one;
+    source is what it was copied from."""
     wav = f"{folder.name}/{EXAMPLE}"
     code = usage(folder.name, interface, wav)
     if not (folder / EXAMPLE).exists():
@@ -225,7 +220,7 @@ def try_out(folder, interface):
         reason = (text.splitlines() or ["no reason"])[0 if known else -1]
         reason = reason.replace(f"{folder.parent}{os.sep}", "")
         raise InputError(
-            f"{folder.name}: expected a model that can be loaded and used "
+            f"{source}: expected a model that can be loaded and used "
             f"({reason})."
         )
     return result.stdout.strip()

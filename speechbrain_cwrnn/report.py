@@ -14,12 +14,14 @@ import tempfile
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
 from speechbrain_cwrnn import __version__
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.outputs import is_free, is_writable
 from speechbrain_cwrnn.tables import format_table
 
 RESULTS = "results.csv"
@@ -33,6 +35,8 @@ COLUMNS = {
     "version": str,
 }
 KINDS = {str: "text", int: "an integer", float: "a number"}
+# What is the same in all rows, since they are of one run.
+SAME = ("model", "size", "corpus")
 STATISTICS = ["networks", "diverged", "mean", "sd", "median", "q25", "q75"]
 
 
@@ -61,6 +65,8 @@ def whole_file(path):
     'complete'
     """
     path = Path(path)
+    if not is_free(path):
+        raise InputError(f"{path}: expected a file to replace, or none there.")
     temporary = path.with_name(f".partial-{path.name}")
     try:
         yield str(temporary)
@@ -165,14 +171,40 @@ def read_results(folder, measured):
             f"{folder}: expected the output folder of a run that is complete, "
             f"and there is no {RESULTS}."
         )
+    rows = read_table(path, {**COLUMNS, **measured})
+    for number, row in enumerate(rows, start=1):
+        for name in SAME:
+            if row[name] != rows[0][name]:
+                raise InputError(
+                    f"{path}, row {number}, {name}={row[name]}: expected "
+                    f"{rows[0][name]}, as in row 1."
+                )
+    return rows
+
+
+def read_table(path, kinds):
+    """The rows of a CSV file that a recipe has written.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    kinds : dict
+        The columns that it has at least; for each, a type that its text must be
+        one of. A float must be finite, unless the network has diverged.
+
+    Returns
+    -------
+    list of dict
+        Text, by the names of the columns.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: expected CSV, in UTF-8 ({error})."
         ) from error
-    kinds = {**COLUMNS, **measured}
     if not rows or not rows[0].keys() >= kinds.keys():
         raise InputError(
             f"{path}: expected results of this recipe, with the columns "
@@ -180,21 +212,24 @@ def read_results(folder, measured):
         )
     for number, row in enumerate(rows, start=1):
         for name, kind in kinds.items():
-            if not _is_one(kind, row[name]):
+            value, expected = _read(kind, row[name]), KINDS[kind]
+            is_one = value is not None
+            if is_one and kind is float and row.get("diverged") != "1":
+                is_one, expected = isfinite(value), "a finite number"
+            if not is_one:
                 raise InputError(
                     f"{path}, row {number}, {name}={row[name]}: expected "
-                    f"{KINDS[kind]}."
+                    f"{expected}."
                 )
     return rows
 
 
-def _is_one(kind, text):
-    """Whether a cell is there, and what it should be."""
+def _read(kind, text):
+    """The value of a cell; None where it is not there, or something else."""
     try:
-        kind(text)
-    except (TypeError, ValueError):
-        return False
-    return text is not None
+        return None if text is None else kind(text)
+    except ValueError:
+        return None
 
 
 def read_runs(folders, measured):
@@ -352,10 +387,13 @@ def report_program(print_runs, draw=None):
     if draw is not None:
         parser.add_argument("--plot", metavar="FILE", help="picture to draw")
     args = parser.parse_args()
+    plot = getattr(args, "plot", None)
     try:
+        if plot is not None and not (plot and is_writable(plot)):
+            raise InputError(f"--plot {plot}: expected a file to write.")
         print_runs(args.folders)
-        if draw is not None and args.plot:
-            draw(args.plot, args.folders)
+        if plot is not None:
+            draw(plot, args.folders)
     except (InputError, OSError) as error:
         sys.exit(f"Error: {error}")
 

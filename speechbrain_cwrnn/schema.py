@@ -13,7 +13,7 @@ import os
 import pydoc
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import (
@@ -33,6 +33,13 @@ from speechbrain_cwrnn.calls import Call, find_calls
 from speechbrain_cwrnn.checkpoints import WholeCheckpointer
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import PLAIN, is_file_name
+from speechbrain_cwrnn.outputs import (
+    can_be_called,
+    check_writes,
+    is_log,
+    is_room,
+    is_writable,
+)
 from speechbrain_cwrnn.report import RESULTS
 
 
@@ -50,42 +57,6 @@ def fits(condition):
 def _integer(low, high):
     text = f"an integer from {low} to {high}"
     return Annotated[int, Field(ge=low, le=high, description=text)]
-
-
-def _is_room(path):
-    """Whether a folder is there, or can be made, and written to."""
-    if not _can_be_called(path):
-        return False
-    path = Path(path).absolute()
-    for place in (path, *path.parents):
-        # Also a link that leads nowhere is in the way.
-        if os.path.lexists(place):
-            return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-    # A drive that is not there.
-    return False
-
-
-def _can_be_called(path):
-    """Whether a path is as short as systems want it, with some letters of ours
-    behind each name."""
-    parts = [os.fsencode(part) for part in Path(path).absolute().parts]
-    return max(map(len, parts)) <= 240 and sum(map(len, parts)) <= 3500
-
-
-def _is_writable(path):
-    """Whether a file can be written, which need not be there."""
-    is_free = _can_be_called(path) and not os.path.isdir(path)
-    return is_free and _is_room(Path(path).parent)
-
-
-def _is_log(path):
-    """Whether a file can be written, in which there is nothing but what
-    SpeechBrain logs of a training."""
-    if not _is_writable(path):
-        return False
-    path = Path(path)
-    log = rb"(epoch[^\n]*\n)*(epoch[^\n]*)?"
-    return not path.is_file() or re.fullmatch(log, path.read_bytes())
 
 
 def makes(*kinds):
@@ -144,12 +115,12 @@ Text = Annotated[str, Field(min_length=1, description="text")]
 FileName = Annotated[
     str,
     Field(min_length=1, description="the name of a file, as text"),
-    fits(lambda path: _can_be_called(path) and not os.path.isdir(path)),
+    fits(lambda path: can_be_called(path) and not os.path.isdir(path)),
 ]
 OptionalFile = Annotated[
     str | None,
     Field(min_length=1, description="the name of a file or folder, or null"),
-    fits(lambda path: path is None or _can_be_called(path)),
+    fits(lambda path: path is None or can_be_called(path)),
 ]
 Folder = Annotated[
     str,
@@ -157,12 +128,12 @@ Folder = Annotated[
         min_length=1,
         description="a folder that can be written, or made where it is not",
     ),
-    fits(_is_room),
+    fits(is_room),
 ]
 NewFile = Annotated[
     str,
     Field(min_length=1, description="a file that can be written"),
-    fits(_is_writable),
+    fits(is_writable),
 ]
 Log = Annotated[
     str,
@@ -171,7 +142,7 @@ Log = Annotated[
         description="a file that can be written, and has nothing but a log of "
         "epochs in it",
     ),
-    fits(_is_log),
+    fits(is_log),
 ]
 Made = Annotated[
     InstanceOf[Call],
@@ -203,6 +174,9 @@ class Options(Checked):
     """The keys of all recipes; those without a default are needed by train.py,
     whatever else a user's YAML file has."""
 
+    # What is written in the output folder; a recipe adds its own.
+    writes: ClassVar = (RESULTS, "hyperparams.yaml", "log.txt", "env.log")
+
     seed: Seed
     skip_prep: Flag
     model_name: Name
@@ -233,18 +207,8 @@ class Options(Checked):
     @model_validator(mode="after")
     def check_output(self):
         """What is written late, after the training, can be."""
-        folder = Path(self.output_folder)
-        for name in (RESULTS, "hyperparams.yaml", "log.txt", "env.log"):
-            if not _is_writable(folder / name):
-                raise InputError(
-                    f"{folder / name} is a folder: expected a file, or another "
-                    f"--output_folder."
-                )
-        if not _is_room(folder / "pretrained"):
-            raise InputError(
-                f"{folder / 'pretrained'}: expected a folder that can be "
-                f"written, or another --output_folder."
-            )
+        check_writes(self.output_folder, self.writes)
+        check_writes(self.save_folder, ["begun_with.json"])
         return self
 
     @model_validator(mode="after")

@@ -799,7 +799,8 @@ class TestBadInput:
             ("results.csv", True, "results.csv is a folder: expected a file"),
             ("hyperparams.yaml", True, "hyperparams.yaml is a folder: exp"),
             ("log.txt", True, "log.txt is a folder: expected a file"),
-            ("pretrained", False, "pretrained: expected a folder"),
+            ("generated.png", True, "generated.png is a folder: expected a f"),
+            ("save/begun_with.json", True, "begun_with.json is a folder: exp"),
             ("save/manifest.json", True, "train_annotation=.*: expected the n"),
             ("train_log.txt", False, "train_log=.*: .* nothing but a log of"),
         ],
@@ -814,6 +815,13 @@ class TestBadInput:
             run(recipe, "cwrnn.yaml", "--output_folder", tmp_path)
 
         assert list(tmp_path.rglob("*")) == before
+
+    def test_sound_in_the_way(self, recipe, tmp_path):
+        """What is called after targets is refused before the training."""
+        (tmp_path / "generated_target2.wav").mkdir()
+        with pytest.raises(ValueError, match="_target2.wav is a folder: exp"):
+            run(recipe, "cwrnn.yaml", "--output_folder", tmp_path)
+        assert not (tmp_path / "hyperparams.yaml").exists()
 
     def test_run_options(self, recipe, tmp_path):
         """Those of SpeechBrain, before anything is written."""

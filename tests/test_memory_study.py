@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import read_csv, recipe_modules, work_here
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.lock import sole_run
 
 NAMES = ("tasks", "layers", "outcomes", "study_report", "study")
@@ -308,6 +309,14 @@ class TestStudy:
             with pytest.raises(ValueError, match="expected no other run in it"):
                 study()
 
+    @pytest.mark.parametrize("name", ["study.csv", "study.md", "study.png"])
+    def test_in_the_way(self, study, recipe, monkeypatch, tmp_path, name):
+        """A folder where a file is to be is said before any training."""
+        monkeypatch.setattr(recipe.study, "train_all", None)
+        (tmp_path / "memory" / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=f"{name} is a folder: expected"):
+            study()
+
     @pytest.mark.parametrize(
         "text",
         [
@@ -315,6 +324,7 @@ class TestStudy:
             "{columns}s\n",
             "{columns}\nrecall,ten,LSTM,0.1,0,10,5,0.5,0.5\n",
             "{columns}\nrecall,10,LSTM\n",
+            "{columns}\nrecall,10,LSTM,0.1,0,10,5,0.5,nan\n",
         ],
     )
     def test_foreign_file(self, study, recipe, tmp_path, text):

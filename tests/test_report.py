@@ -1,6 +1,8 @@
 """Whole files, tables and figures."""
 
 import errno
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,18 @@ class TestWholeFile:
                 raise RuntimeError("halfway")
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
+
+    def test_takes_the_place_of_files_alone(self, tmp_path):
+        """Not of a device, as /dev/null, which all others would lose."""
+        (tmp_path / "folder").mkdir()
+        os.mkfifo(tmp_path / "pipe")
+        before = sorted(tmp_path.iterdir())
+        for path in before:
+            with pytest.raises(InputError, match=f"^{path}: expected a file"):
+                with whole_file(path) as temporary:
+                    Path(temporary).touch()
+        assert sorted(tmp_path.iterdir()) == before
+        assert not (tmp_path / "pipe").is_file()
 
     def test_full_disk(self, tmp_path):
         """The file is named, which the system does not."""
@@ -169,12 +183,18 @@ class TestProgram:
         assert run("a", draw=False) == [("show", ["a"])]
         assert run("a", "--plot", "p.png")[1] == ("p.png", ["a"])
 
-    def test_refused(self, run, capsys):
-        """One sentence, and no traceback."""
+    def test_refused(self, run, tmp_path, monkeypatch):
+        """One sentence, and no traceback; of the picture before the table."""
+        monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit, match="^Error: none: expected a run.$"):
             run("none")
-        with pytest.raises(SystemExit, match="^Error: none/a.png$"):
-            run("a", "--plot", "none/a.png")
+        message = "^Error: --plot none/a.png/b: expected a file to write.$"
+        (tmp_path / "none").touch()
+        with pytest.raises(SystemExit, match=message):
+            run("a", "--plot", "none/a.png/b")
+        for path in ("", str(tmp_path), "a" * 241):
+            with pytest.raises(SystemExit, match=f"--plot {path}: expected a "):
+                run("a", "--plot", path)
         for arguments in ((), ("a", "--plot", "p.png")):
             with pytest.raises(SystemExit):
                 run(*arguments, draw=False)
@@ -186,6 +206,8 @@ class TestProgram:
         (b"lstm,x,1,TIMIT,0\n", "row 1, size=x: expected an integer.$"),
         (b"lstm,5,1,TIMIT,0\nlstm,5,1\n", "row 2, corpus=None: .* text.$"),
         (b"\xff\n", "expected CSV, in UTF-8"),
+        (b"a,5,1,TIMIT,0\nb,5,1,TIMIT,0\n", "row 2, model=b: .* a, as in "),
+        (b"a,5,1,TIMIT,0\na,6,1,TIMIT,0\n", "row 2, size=6: .* 5, as in "),
     ],
 )
 def test_damaged(tmp_path, rows, message):
@@ -197,6 +219,24 @@ def test_damaged(tmp_path, rows, message):
     path.write_bytes(header + rows)
     with pytest.raises(ValueError, match=f"^{path}.*{message}"):
         read_results(tmp_path, {})
+
+
+@pytest.mark.parametrize("error", ["nan", "inf", "-inf"])
+def test_not_finite(tmp_path, error):
+    """The error of a network is, unless it has diverged."""
+    run, kinds = {"model": "a", "size": 1, "corpus": "b"}, {"error": float}
+    write_results(tmp_path, run, {"seed": [1], "error": [error]})
+    message = f"row 1, error={error}: expected a finite number.$"
+    with pytest.raises(InputError, match=message):
+        read_results(tmp_path, kinds)
+    for diverged in (0, 1):
+        networks = {"seed": [1], "error": [error], "diverged": [diverged]}
+        write_results(tmp_path, run, networks)
+        if not diverged:
+            with pytest.raises(InputError, match=message):
+                read_results(tmp_path, kinds)
+    (row,) = read_results(tmp_path, kinds)
+    assert row["error"] == error
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,11 +2,14 @@
 
 import importlib
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from helpers import read_csv
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import write_csv
 
 ROOT = Path(__file__).parent.parent
@@ -150,10 +153,83 @@ def test_nest(tmp_path):
     )
 
 
-def test_reads_rows(claims, tmp_path):
-    """Those of a study.csv, as text."""
-    write_csv(tmp_path / "study.csv", ["model", "size"], [["cwrnn", 500]])
-    assert claims.read(tmp_path) == [{"model": "cwrnn", "size": "500"}]
+class TestDamaged:
+    """What studies have not written, or not to the end, is one sentence, and
+    RESULTS.md stays as it was."""
+
+    @pytest.fixture
+    def collect(self, tmp_path, monkeypatch):
+        """Collects what is in a copy of the results."""
+        module = importlib.import_module("collect")
+        for name in module.STUDIES:
+            (tmp_path / "results" / name).mkdir(parents=True)
+            for path in (ROOT / "results" / name).glob("study.*"):
+                shutil.copy(path, tmp_path / "results" / name)
+        monkeypatch.setattr(module, "FOLDER", tmp_path / "results")
+        (tmp_path / "RESULTS.md").write_text("before")
+        return module
+
+    def test_whole(self, collect, tmp_path):
+        """What is not damaged is written."""
+        collect.main()
+        assert (tmp_path / "RESULTS.md").read_text() == collect.collect()
+
+    @pytest.mark.parametrize(
+        "change", ["gone", "folder", "", "\xff", "a,b\n1,2"]
+    )
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("generation/study.csv", "words/study.csv", "memory/study.csv"),
+            *("memory/study.md", "phonemes/study.md"),
+        ],
+    )
+    def test_file(self, collect, tmp_path, name, change):
+        """It is named."""
+        path = tmp_path / "results" / name
+        path.unlink()
+        if change == "folder":
+            path.mkdir()
+        elif change != "gone":
+            path.write_text(change, encoding="latin-1")
+        with pytest.raises(InputError, match=f"^{path}: expected "):
+            collect.main()
+        assert (tmp_path / "RESULTS.md").read_text() == "before"
+
+    @pytest.mark.parametrize(
+        "study, column",
+        [("generation", "nmse"), ("words", "test_error"), ("memory", "test")],
+    )
+    @pytest.mark.parametrize("text", ["x", "nan", "inf"])
+    def test_cell(self, collect, tmp_path, study, column, text):
+        """Each number is finite, where no network has diverged."""
+        path = tmp_path / "results" / study / "study.csv"
+        rows = read_csv(path)
+        rows[3] |= (
+            {column: text, "diverged": "0"}
+            if study != "memory"
+            else {column: text}
+        )
+        write_csv(path, list(rows[0]), [row.values() for row in rows])
+        message = f"^{path}, row 4, {column}={text}: expected a (finite )?numb"
+        with pytest.raises(InputError, match=message):
+            collect.main()
+
+    @pytest.mark.parametrize(
+        "study, column, value",
+        [
+            *(("generation", "model", "lstm"), ("generation", "size", "1000")),
+            *(("words", "model", "srn"), ("memory", "layer", "CW-RNN")),
+        ],
+    )
+    def test_part(self, collect, tmp_path, study, column, value):
+        """Networks that are not there are named."""
+        path = tmp_path / "results" / study / "study.csv"
+        rows = [row for row in read_csv(path) if row[column] != value]
+        write_csv(path, list(rows[0]), [row.values() for row in rows])
+        message = f"^{study}/study.csv: expected .* none of .*{value}"
+        with pytest.raises(InputError, match=message):
+            collect.main()
 
 
 def test_readme():

@@ -1,5 +1,6 @@
 """The synthetic corpus in the form of TIMIT."""
 
+import os
 import random
 import re
 import runpy
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 from helpers import RECIPES, recipe_modules
+
+from speechbrain_cwrnn.errors import InputError
 
 RECIPE = RECIPES / "TIMIT"
 NUM_SPEAKERS = 35
@@ -388,6 +391,22 @@ class TestRuns:
         with pytest.raises(ValueError, match="be written"):
             synthesize.synthesize_timit(file / "TIMIT")
         assert list(tmp_path.iterdir()) == [file]
+
+    @pytest.mark.parametrize("kind", ["name", "link", "mount"])
+    def test_no_room(self, synthesize, tmp_path, monkeypatch, kind):
+        """It is said before speech is synthesised."""
+        monkeypatch.setattr(synthesize, "draw_speakers", None)
+        folder, message = tmp_path / "a", "expected a folder that can be writt"
+        if kind == "name":
+            folder, message = tmp_path / ("a" * 300), "expected a shorter name"
+        elif kind == "link":
+            (tmp_path / "a").symlink_to(tmp_path / "gone")
+            folder = folder / "b"
+        else:
+            folder.mkdir()
+            monkeypatch.setattr(os.path, "ismount", lambda path: True)
+        with pytest.raises(InputError, match=f"^folder={folder}: {message}"):
+            synthesize.synthesize_timit(folder)
 
     @pytest.mark.parametrize("num_speakers", [3, 34, 0, -1, 631])
     def test_number_of_speakers(self, synthesize, tmp_path, num_speakers):

@@ -760,10 +760,11 @@ class TestForeignFiles:
         message = kept(path, either, tmp_path / "nowhere")
         assert f"or another path than {out / 'test.json'}." in message
 
-    def test_folder(self, either, out, tmp_path):
-        """A folder is no manifest."""
-        (out / "train.json").mkdir(parents=True)
-        with pytest.raises(ValueError, match="train.json is not as this"):
+    @pytest.mark.parametrize("name", ["train.json", "train_options.json"])
+    def test_folder(self, either, out, tmp_path, name):
+        """A folder is no manifest, nor its options."""
+        (out / name).mkdir(parents=True)
+        with pytest.raises(ValueError, match=f"{name} is not as this"):
             either(tmp_path / "nowhere")
 
     def test_shared_manifest(self, prepare, tmp_path, timit):

@@ -23,6 +23,8 @@ Seconds = Annotated[
 class AudioGenOptions(SizedOptions):
     """The keys of its YAML files."""
 
+    writes = (*SizedOptions.writes, "generated.png", "nmse.png")
+
     audio: OptionalFile
     targets: OptionalFile
     num_excerpts: Count

@@ -34,6 +34,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 # The columns of results.csv that are read again.
 MEASURED = {"nmse": float, "diverged": int}
+# What is written as sound, of each target.
+KINDS = ("target", "generated")
 # Median and quartiles in Figure 3 of the paper, read off its vector graphics.
 PAPER = {
     ("srn", 100): "0.474 [0.407, 0.500]",
@@ -49,6 +51,11 @@ PAPER = {
     ("cwrnn", 500): "0.0103 [0.0076, 0.0142]",
     ("cwrnn", 1000): "0.0064 [0.0041, 0.0105]",
 }
+
+
+def wave_files(names):
+    """What `write_report` calls the sound of targets, by their names."""
+    return [f"{kind}_{name}.wav" for name in names for kind in KINDS]
 
 
 def write_report(folder, run, items, networks, targets, outputs):

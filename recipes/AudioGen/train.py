@@ -27,7 +27,7 @@ import speechbrain as sb
 import torch
 from audiogen_prepare import prepare_audiogen, read_targets
 from options import AudioGenOptions
-from report import write_report
+from report import wave_files, write_report
 from speechbrain.dataio.dataset import DynamicItemDataset
 from torch import nn
 
@@ -49,6 +49,7 @@ from speechbrain_cwrnn.hparams import (
 )
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.manifest import name_corpus
+from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.program import run_program, stoppable
 
 
@@ -199,6 +200,7 @@ def run(hparams_file, run_opts, overrides, hparams):
     if not hparams["skip_prep"]:
         corpus = prepare(hparams, in_use)
     targets = read_targets(hparams["train_annotation"])
+    check_writes(hparams["output_folder"], wave_files(targets))
     if hparams["skip_prep"]:
         corpus = name_corpus(hparams["train_annotation"], targets)
     dataset = dataio_prep(targets)

@@ -67,6 +67,9 @@ def read_results(folder):
                 kind(text)
                 for kind, text in zip(COLUMNS.values(), row, strict=True)
             ]
+            numbers = [v for v in values if not isinstance(v, str)]
+            if not np.isfinite(numbers).all():
+                raise ValueError(f"it has the row {', '.join(row)}")
             number = len(Run._fields)
             results.append(Result(Run(*values[:number]), *values[number:]))
     except (ValueError, csv.Error) as error:

@@ -38,6 +38,7 @@ from tqdm import tqdm
 from speechbrain_cwrnn.checks import check_integer
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.lock import sole_run
+from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.study import workers
 
 DELAYS = [10, 30, 100, 300, 1000]
@@ -162,6 +163,7 @@ def parse(arguments):
 def main(arguments):
     """Train what is not trained yet, and write what came of all."""
     args = parse(arguments)
+    check_writes(args.output_folder, ["study.csv", "study.md", "study.png"])
     folder = Path(args.output_folder)
     with sole_run(folder):
         results = read_results(folder)

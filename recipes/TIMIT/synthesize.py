@@ -39,6 +39,7 @@ from tqdm import tqdm
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import SYNTHETIC
+from speechbrain_cwrnn.outputs import can_be_called, is_room
 
 # As many as there are of the core test; preparation finds them by name.
 DEV_SPEAKERS = DEV_SPEAKERS[: len(CORE_TEST_SPEAKERS)]
@@ -134,8 +135,16 @@ def synthesize_timit(folder, num_speakers=40, seed=0):
         )
     folder = Path(folder).absolute()
     options = json.dumps({"num_speakers": num_speakers, "seed": seed})
+    if not can_be_called(folder):
+        raise InputError(f"folder={folder}: expected a shorter name.")
     if is_made(folder, options):
         return str(folder)
+    # It is made beside, and takes the place of what is there.
+    if not is_room(folder) or os.path.ismount(folder):
+        raise InputError(
+            f"folder={folder}: expected a folder that can be written and "
+            f"replaced, or made where it is not."
+        )
     espeak.find_espeak()
     rng = random.Random(seed)
     speakers = draw_speakers(num_speakers, rng)

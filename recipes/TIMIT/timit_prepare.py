@@ -485,7 +485,7 @@ def read_notes(manifest):
         return {"options": None, "sha256": []}
     try:
         notes = read_json(path)
-    except ValueError:
+    except (OSError, ValueError):
         notes = None
     if not isinstance(notes, dict) or notes.keys() != {"options", "sha256"}:
         raise InputError(

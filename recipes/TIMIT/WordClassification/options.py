@@ -28,6 +28,18 @@ from speechbrain_cwrnn.schema import (
 class WordOptions(SizedOptions):
     """The keys of its YAML files."""
 
+    writes = (
+        *SizedOptions.writes,
+        "confusions.csv",
+        "confusions.png",
+        "errors.png",
+        "pretrained/hyperparams.yaml",
+        "pretrained/mean_var_norm.ckpt",
+        "pretrained/embedding_model.ckpt",
+        "pretrained/classifier.ckpt",
+        "pretrained/label_encoder.ckpt",
+    )
+
     data_folder: OptionalFile
     num_speakers: Count
     words: Annotated[
