@@ -278,17 +278,35 @@ def resumes(hparams_file, overrides, hparams, may_differ):
         options[key] = values[key]
     with open(hparams_file, encoding="utf-8") as file:
         now = resolve_references(file, options).getvalue()
-    # Options stand before what is made of them, so the first one tells most.
+    # Another file is told by its model; and options stand before what is made
+    # of them, so that the first one tells most.
     _, before = _contents(yaml.compose(before))
     _, now = _contents(yaml.compose(now))
-    for key in [*now, *before]:
+    for key in ["model_name", *now, *before]:
         if now.get(key) != before.get(key):
+            place, old, new = _apart(key, before.get(key), now.get(key))
             raise InputError(
-                f"{output_folder} holds a run with another {key} (see "
-                f"{OPTIONS} there): expected the same, or another "
+                f"{output_folder} holds a run with another {place} ({old}, now "
+                f"{new}; see {OPTIONS} there): expected the same, or another "
                 f"--output_folder."
             )
+    _check_epochs(hparams)
     return True
+
+
+def _check_epochs(hparams):
+    """Raise an error where a run has had more epochs than it is to have: what
+    comes of them would be reported as what comes of fewer."""
+    saved = hparams["checkpointer"].find_checkpoint().paramfiles
+    if "epoch_counter" in saved:
+        had = int(saved["epoch_counter"].read_text())
+        limit = hparams["epoch_counter"].limit
+        if limit < had:
+            raise InputError(
+                f"number_of_epochs={limit}: expected {had} at least, which the "
+                f"run in {hparams['output_folder']} has had, or another "
+                f"--output_folder."
+            )
 
 
 # Run options that change nothing of what is learnt, but for how long; nor of
@@ -352,11 +370,21 @@ def begin(hparams, run_opts, in_use, data):
             ) from error
         for key in [*now, *before]:
             if before.get(key) != now.get(key):
+                both = " ({}, now {})".format(
+                    *(read.get(key, "the default") for read in (before, now))
+                )
                 raise InputError(
-                    f"{folder} holds a run with other {key}: expected the "
-                    f"same, or another --output_folder."
+                    f"{folder} holds a run with other {key}"
+                    # Of data, there are digests.
+                    f"{both if key != 'data' else ''}: expected the same, or "
+                    f"another --output_folder."
                 )
         return
+    if (Path(folder) / OPTIONS).exists() and not path.exists():
+        raise InputError(
+            f"{folder} holds the {OPTIONS} of something else, as of a model, "
+            f"since there is no {path}: expected another --output_folder."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         Path(temporary).write_text(json.dumps(now))
@@ -416,3 +444,25 @@ def _contents(node):
         # A number may be written in several ways.
         return "number", ruamel.yaml.YAML(typ="safe").load(value)
     return node.tag, value
+
+
+def _apart(place, before, now):
+    """Where two of what `_contents` returns are apart first, and both there."""
+    values = [node[1] if node else None for node in (before, now)]
+    if all(isinstance(value, dict) for value in values):
+        old, new = values
+        for key in [*new, *old] if before[0] == now[0] else ():
+            if old.get(key) != new.get(key):
+                return _apart(f"{place}.{key}", old.get(key), new.get(key))
+    return place, _show(before), _show(now)
+
+
+def _show(node):
+    """One of what `_contents` returns, in short."""
+    if node is None:
+        return "not there"
+    tag, value = node
+    if isinstance(value, list):
+        return f"[{', '.join(map(_show, value))}]"
+    # What makes something, and its arguments, which may be many.
+    return tag if isinstance(value, dict) else str(value)

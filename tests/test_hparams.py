@@ -1,6 +1,7 @@
 """The options of a recipe."""
 
 import os
+import re
 from collections import Counter, deque
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hyperpyyaml import resolve_references
 from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import (
@@ -76,21 +78,56 @@ log: !ref <output_folder>/log.txt
     @pytest.mark.parametrize(
         "options, key",
         [
-            ({"overrides": "lr: 0.01", "may_differ": ["epochs"]}, "lr"),
-            ({"before": "seed: 5"}, "seed"),
-            ({"overrides": "periods: [1, 2, 8]"}, "periods"),
-            ({"train": TRAIN.replace("RNN", "LSTM")}, "layer"),
-            ({"train": TRAIN.replace("_size: 4", "_size: 5")}, "layer"),
-            ({"train": TRAIN.replace("seed: 1", "")}, "seed"),
-            ({"train": TRAIN + "added: 1"}, "added"),
+            (
+                {"overrides": "lr: 0.01", "may_differ": ["epochs"]},
+                "lr (0.001, now 0.01;",
+            ),
+            ({"before": "seed: 5"}, "seed (5, now 1;"),
+            (
+                {"overrides": "periods: [1, 2, 8]"},
+                "periods ([1, 2, 4], now [1, 2, 8];",
+            ),
+            (
+                {"train": TRAIN.replace("RNN\n", "LSTM\n    bias: no\n")},
+                "layer (!name:torch.nn.RNN, now !name:torch.nn.LSTM;",
+            ),
+            (
+                {"train": TRAIN.replace("_size: 4", "_size: 5")},
+                "layer.hidden_size (4, now 5;",
+            ),
+            (
+                {"train": TRAIN.replace("seed: 1", "")},
+                "seed (1, now not there;",
+            ),
+            ({"train": TRAIN + "added: 1"}, "added (not there, now 1;"),
         ],
     )
     def test_other(self, check, tmp_path, options, key):
-        """The sentence names the folder and the first that is another."""
-        with pytest.raises(
-            ValueError, match=f"^{tmp_path} holds a run with another {key} "
-        ):
+        """The sentence names the folder, the first that is another, and both
+        values."""
+        message = f"{tmp_path} holds a run with another {key}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
             check(**options)
+
+    @pytest.mark.parametrize("limit", [1, 2, 3])
+    def test_fewer_epochs(self, tmp_path, limit):
+        """What came of more is not reported as what came of fewer."""
+        path = tmp_path / "train.yaml"
+        path.write_text("epochs: 2")
+        (tmp_path / "hyperparams.yaml").write_text("epochs: 2")
+        counter = EpochCounter(2)
+        saved = Checkpointer(tmp_path / "save", {"epoch_counter": counter})
+        for _ in counter:
+            saved.save_checkpoint()
+        hparams = {"checkpointer": saved, "output_folder": tmp_path}
+        hparams["epoch_counter"] = EpochCounter(limit)
+        arguments = path, f"epochs: {limit}", hparams, ["epochs"]
+        if limit >= 2:
+            assert resumes(*arguments)
+            return
+        message = f"number_of_epochs=1: expected 2 at least, .* {tmp_path} has"
+        with pytest.raises(InputError, match=message):
+            resumes(*arguments)
 
     def test_lost(self, tmp_path):
         """Without the old options, nobody knows; without a run, they are."""
@@ -293,7 +330,10 @@ class TestBegin:
             ({"run_opts": {"precision": "bf16"}}, "other precision"),
             ({"run_opts": {"eval_precision": "bf16"}}, "other eval_precision"),
             ({"run_opts": {"max_grad_norm": 1.0}}, "other max_grad_norm"),
-            ({"max_grad_norm": 1.0}, "other max_grad_norm"),
+            (
+                {"max_grad_norm": 1.0},
+                "other max_grad_norm",
+            ),
             ({"max_grad_norm": 5.0}, "other max_grad_norm"),
             ({"run_opts": {"bfloat16_mix_prec": True}}, "other precision"),
             ({"run_opts": {"auto_mix_prec": True}}, "other precision"),
@@ -317,6 +357,30 @@ class TestBegin:
         begin(True, **other)
         with pytest.raises(ValueError, match=f"^{tmp_path} holds .* {message}"):
             begin(True)
+
+    def test_folder_of_a_model(self, begin, tmp_path):
+        """Its options are not overwritten; those of a run without a checkpoint
+        are."""
+        options = tmp_path / "hyperparams.yaml"
+        options.write_text("of a model")
+        message = f"^{tmp_path} holds the hyperparams.yaml of something else"
+        with pytest.raises(InputError, match=message):
+            begin(False)
+        assert options.read_text() == "of a model"
+        options.unlink()
+        begin(False)
+        options.write_text("of this run")
+        begin(False)
+
+    def test_both_values(self, begin):
+        """The sentence has them."""
+        begin(False, {"precision": "bf16"}, max_grad_norm=2.0)
+        message = "other precision \\(bf16, now the default\\): expected the"
+        with pytest.raises(InputError, match=message):
+            begin(True, max_grad_norm=2.0)
+        message = "other max_grad_norm \\(2.0, now 1.0\\): expected the"
+        with pytest.raises(InputError, match=message):
+            begin(True, {"precision": "bf16"}, max_grad_norm=1.0)
 
     def test_what_changes_nothing(self, begin):
         """It may be another one in each call."""
