@@ -5,13 +5,24 @@ Authors
 """
 
 import functools
+import hashlib
+import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import speechbrain as sb
 import torch
 from tqdm import tqdm
+
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.outputs import check_writes
+from speechbrain_cwrnn.report import whole_file
+
+# What a training shows goes there, and what all have in common there.
+SHOWN = "shown.txt"
+NOTE = "begun_with.json"
 
 
 def workers(jobs, initializer=None):
@@ -46,6 +57,67 @@ def _set_up(initializer):
         initializer()
 
 
+def begin_study(folder, facts):
+    """Note what all trainings of a study have in common, before any is begun.
+
+    Those that are done are not done again, so that with other options the
+    study would report what came of both as one. Raises an error there.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        The output folder of the study.
+    facts : dict
+        The options, as text; data as bytes, by which it is told from other
+        data. What is named for the first time is noted beside the others.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> begin_study(folder, {"options": "--lr 0.1"})
+    >>> begin_study(folder, {"options": "--lr 0.1", "music": b"data"})
+    >>> begin_study(folder, {"options": ""})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    speechbrain_cwrnn.errors.InputError: ... with other options ('--lr 0.1', ...
+    """
+    path = Path(folder) / NOTE
+    try:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        known = dict(known)
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected what the study was begun with, as it was "
+            f"written then ({error}); begin in another --output_folder."
+        ) from error
+    now = {
+        key: fact if isinstance(fact, str) else hashlib.sha256(fact).hexdigest()
+        for key, fact in facts.items()
+    }
+    for key, fact in now.items():
+        before = known.get(key, fact)
+        if before != fact:
+            is_text = isinstance(facts[key], str)
+            both = f" ({before!r}, now {fact!r})" if is_text else ""
+            raise InputError(
+                f"{folder} holds a study with other {key}{both}: expected the "
+                f"same, or another --output_folder."
+            )
+    with whole_file(path) as temporary:
+        Path(temporary).write_text(json.dumps({**known, **now}, indent=2))
+
+
+def check_cells(cells):
+    """Raise an error where a training could not begin, before any does.
+
+    Arguments
+    ---------
+    cells : list
+        As for `run_cells`.
+    """
+    for cell in cells:
+        check_writes(cell.folder, [SHOWN])
+
+
 def run_cells(cells, jobs):
     """Run what is not done yet, and show the progress.
 
@@ -67,7 +139,7 @@ def _run_cell(cell):
         return
     cell.folder.mkdir(parents=True, exist_ok=True)
     with (
-        open(cell.folder / "shown.txt", "a", encoding="utf-8") as shown,
+        open(cell.folder / SHOWN, "a", encoding="utf-8") as shown,
         redirect_stdout(shown),
         redirect_stderr(shown),
     ):

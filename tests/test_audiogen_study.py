@@ -155,6 +155,39 @@ def test_resumes(study, recipe, targets, monkeypatch):
     assert sizes == ["100", "100", "250", "250"]
 
 
+class TestBeforeTraining:
+    """What is said before any network is trained."""
+
+    @pytest.fixture(autouse=True)
+    def no_training(self, recipe, monkeypatch):
+        """Nothing is trained here."""
+        monkeypatch.setattr(recipe.study, "run_cells", lambda *_: None)
+
+    def test_other_options(self, study, targets, sample):
+        """What is done with some is not reported as done with others."""
+        study("--targets", targets)
+        study("--targets", targets, "--sample", sample, "--num_seeds", 3)
+        with pytest.raises(InputError, match="a study with other options"):
+            study("--targets", targets, epochs=4)
+        lines = targets.read_text().splitlines()
+        targets.write_text("\n".join(lines[:-1]))
+        with pytest.raises(InputError, match="a study with other music: exp"):
+            study("--targets", targets)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("study.csv", "study.md", "music.png", "voiced.json"),
+            "music/clip_1/lstm_100/0x20/shown.txt",
+        ],
+    )
+    def test_in_the_way(self, study, recipe, targets, sample, name, tmp_path):
+        """A folder where a file is to be."""
+        (tmp_path / "study" / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=f"{name} is a folder: expected"):
+            study("--targets", targets, "--sample", sample)
+
+
 def test_one_based_clock(recipe):
     """Slow groups hold zero before the step of their period."""
     rnn = recipe.study.functools.partial(ClockworkRNN, 3, periods=[1, 2, 4])

@@ -102,6 +102,28 @@ def test_best_rate(study, args, written):
     assert started[8:] == [args.output_folder / "gru" / "0.001" / "2"]
 
 
+@pytest.mark.parametrize("key", ["options", "num_params"])
+def test_other_options(study, args, written, key):
+    """What is done with some is not reported as done with others."""
+    args.rates, args.layers = [0.01], ["GRU"]
+    started = written({("gru", 0.01): [(1, 2), (3, 4)]})
+    study.compare(args)
+    other = {"options": ["--dropout", "0.5"], "num_params": 50_000}
+    setattr(args, key, other[key])
+    with pytest.raises(InputError, match=f"holds a study with other {key} "):
+        study.compare(args)
+    assert len(started) == 2
+
+
+def test_in_the_way(study, args, written):
+    """Of what a training shows: it is said before any is begun."""
+    started = written({})
+    (args.output_folder / "gru" / "0.003" / "2.out").mkdir(parents=True)
+    with pytest.raises(InputError, match="2.out is a folder: expected a file"):
+        study.compare(args)
+    assert not started
+
+
 def test_all_failed(study, args, written, capsys):
     """The row says so, and where to look."""
     args.layers = ["GRU"]
@@ -199,6 +221,18 @@ def test_bad_option(study, tmp_path, monkeypatch, options, message):
     with pytest.raises(SystemExit, match=f"Error: .*{message}"):
         study.main()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["study.csv", "study.md"])
+def test_output_in_the_way(study, tmp_path, monkeypatch, name):
+    """It is said before any training."""
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(
+        sys, "argv", ["study.py", f"--output_folder={tmp_path}"]
+    )
+    with pytest.raises(SystemExit, match=f"{name} is a folder: expected a fi"):
+        study.main()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_folder_of_another_study(study, tmp_path, monkeypatch):

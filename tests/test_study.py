@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from speechbrain_cwrnn.study import run_cells, workers
+from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.study import begin_study, run_cells, workers
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,34 @@ def test_initializer():
         assert list(pool.map(fade, [smallest])) == [0.0]
     with workers(1) as pool:
         assert list(pool.map(fade, [smallest]))[0] > 0
+
+
+class TestBegin:
+    """A study goes on with what it was begun with."""
+
+    def test_same(self, tmp_path):
+        """And what else is asked for later is noted, too."""
+        begin_study(tmp_path, {"options": "--lr 1", "music": b"a"})
+        begin_study(tmp_path, {"options": "--lr 1", "voiced": b"b"})
+        for _ in range(2):
+            begin_study(tmp_path, {"options": "--lr 1"})
+        with pytest.raises(InputError, match="with other music: expected the"):
+            begin_study(tmp_path, {"options": "--lr 1", "music": b"c"})
+        with pytest.raises(InputError, match="with other voiced: expected"):
+            begin_study(tmp_path, {"voiced": b"c"})
+
+    def test_other_options(self, tmp_path):
+        """The sentence has both, and nothing is noted."""
+        begin_study(tmp_path, {"options": "--lr 1"})
+        before = (tmp_path / "begun_with.json").read_text()
+        message = f"^{tmp_path} holds .* other options .'--lr 1', now '--lr 2'"
+        with pytest.raises(InputError, match=message):
+            begin_study(tmp_path, {"music": b"a", "options": "--lr 2"})
+        assert (tmp_path / "begun_with.json").read_text() == before
+
+    @pytest.mark.parametrize("content", ["", "{", "3"])
+    def test_damaged(self, tmp_path, content):
+        """The sentence names the file."""
+        (tmp_path / "begun_with.json").write_text(content)
+        with pytest.raises(InputError, match="^.*begun_with.json: expected wh"):
+            begin_study(tmp_path, {"options": ""})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import read_csv, recipe_modules, work_here
 
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.report import write_results
 
 pytest_plugins = "timit_fixtures"
@@ -119,6 +120,49 @@ class TestEqual:
         folder = study(*options)
         assert calls == ["clockwork_ligru", None, "lstm"]
         assert len(read_csv(folder / "study.csv")) == 4
+
+
+class TestBeforeTraining:
+    """What is said before any network is trained."""
+
+    @pytest.fixture(autouse=True)
+    def no_training(self, recipe, monkeypatch):
+        """Nothing is trained here."""
+        for name in ("run_cells", "write_study"):
+            monkeypatch.setattr(recipe.study, name, lambda *_: None)
+
+    def test_other_data(self, study, recipe, monkeypatch):
+        """What is done with some is not reported as done with others."""
+        study("--splits", 1)
+        study("--splits", 3, "--models", "srn")
+        options = ["--words", "sa", "--num_test", "1"]
+        monkeypatch.setitem(recipe.study.TASKS, "sample", options)
+        with pytest.raises(InputError, match="a study with other sample: exp"):
+            study("--splits", 1)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("study.csv", "study.md", "sample_paper.png"),
+            "sample/equal/srn_500/4x4/shown.txt",
+        ],
+    )
+    def test_in_the_way(self, study, name, tmp_path):
+        """A folder where a file is to be."""
+        (tmp_path / "study" / name).mkdir(parents=True)
+        with pytest.raises(InputError, match=f"{name} is a folder: expected"):
+            study()
+
+    def test_is_said_before_speech_is_synthesised(
+        self, study, recipe, tmp_path, monkeypatch
+    ):
+        """Since that takes a while."""
+        monkeypatch.setattr(recipe.study, "find_corpora", None)
+        (tmp_path / "study").touch()
+        with pytest.raises(
+            InputError, match="output_folder=.*: expected a fol"
+        ):
+            study()
 
 
 class TestReport:

@@ -21,6 +21,7 @@ import argparse
 import functools
 import itertools
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -35,10 +36,12 @@ from study_report import SECONDS, write_study
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
+from speechbrain_cwrnn.manifest import without_places
+from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import whole_file
 from speechbrain_cwrnn.schema import MOST
-from speechbrain_cwrnn.study import run_cells
+from speechbrain_cwrnn.study import begin_study, check_cells, run_cells
 
 # The slowest first, for all processes to end at about the same time.
 MODELS = ["lstm", "srn", "cwrnn"]
@@ -110,19 +113,21 @@ class Cell:
 
     def check(self):
         """Raise an error for what is wrong with options, or with the targets
-        that they name."""
+        that they name; return what tells these from others."""
         hparams_file, run_opts, overrides = parse_arguments(self.arguments())
         load = functools.partial(load_hparams, hparams_file, overrides)
         train.check(load(AudioGenOptions), run_opts)
         hparams = load(AudioGenOptions)
         if hparams["skip_prep"]:
-            return
+            return None
         with tempfile.TemporaryDirectory() as folder:
             places = {
                 "save_folder": folder,
                 "train_annotation": str(Path(folder, "manifest.json")),
             }
             train.prepare({**hparams, **places})
+            manifest = Path(places["train_annotation"]).read_text()
+            return without_places(json.loads(manifest))
 
     def is_done(self):
         """Whether its results are there."""
@@ -228,12 +233,21 @@ def main(arguments):
     cells = find_cells(args)
     kinds = PHONES if args.sample is not None else ()
     stretches = {kind: choose_stretches(args.sample, kind) for kind in kinds}
+    pictures = {f"{cell.task}.png" for cell in cells}
+    manifests = [f"{kind}.json" for kind in kinds]
+    check_writes(
+        args.output_folder, ["study.csv", "study.md", *pictures, *manifests]
+    )
+    check_cells(cells)
     folder = Path(args.output_folder)
     with sole_run(folder):
+        facts = {k: without_places(m) for k, m in stretches.items()}
         for cell in cells:
             # All sizes are of one kind.
             if cell.size == SIZES[0] and not cell.first:
-                cell.check()
+                if (data := cell.check()) is not None:
+                    facts[cell.task] = data
+        begin_study(folder, {"options": shlex.join(args.options), **facts})
         for kind, manifest in stretches.items():
             with whole_file(folder / f"{kind}.json") as path:
                 Path(path).write_text(json.dumps(manifest, indent=2))

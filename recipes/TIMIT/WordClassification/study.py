@@ -19,6 +19,7 @@ Authors
 import argparse
 import functools
 import itertools
+import json
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -39,10 +40,12 @@ from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
+from speechbrain_cwrnn.manifest import without_places
+from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import RESULTS, write_csv, write_results
 from speechbrain_cwrnn.schema import MOST
-from speechbrain_cwrnn.study import run_cells
+from speechbrain_cwrnn.study import begin_study, check_cells, run_cells
 
 MODELS = ["srn", "lstm", "cwrnn", "clockwork_ligru"]
 SIZES = [500, 1000, 2500, 5000, 10000]
@@ -95,17 +98,18 @@ class Cell:
         ]
 
     def check(self):
-        """Raise an error where the corpus has not what is asked for."""
+        """Raise an error where the corpus has not what is asked for; return
+        what tells it from others."""
         hparams_file, _, overrides = parse_arguments(self.arguments())
         hparams = load_hparams(hparams_file, overrides, WordOptions)
         with tempfile.TemporaryDirectory() as folder:
-            train.prepare(
-                {
-                    **hparams,
-                    "train_annotation": Path(folder, "train.json"),
-                    "test_annotation": Path(folder, "test.json"),
-                },
-                in_use=False,
+            paths = {
+                f"{split}_annotation": Path(folder, f"{split}.json")
+                for split in ("train", "test")
+            }
+            train.prepare({**hparams, **paths}, in_use=False)
+            return without_places(
+                *(json.loads(path.read_text()) for path in paths.values())
             )
 
     def is_done(self):
@@ -309,11 +313,18 @@ def parse(arguments):
 def main(arguments):
     """Train what is not trained yet, and write what came of all."""
     args = parse(arguments)
+    names = [f"{t}_{p}.png" for t in TASKS for p in args.protocols]
+    # Before speech is synthesised.
+    check_writes(args.output_folder, ["study.csv", "study.md", *names])
     cells = find_cells(args)
+    check_cells(cells)
     folder = Path(args.output_folder)
     with sole_run(folder):
-        for cell in {cell.task: cell for cell in cells}.values():
-            cell.check()
+        # Of each corpus, whatever else there is.
+        kinds = {cell.task: cell for cell in cells if cell.split == 0}
+        begin_study(
+            folder, {task: cell.check() for task, cell in kinds.items()}
+        )
         try:
             run_cells(cells, args.jobs)
         finally:

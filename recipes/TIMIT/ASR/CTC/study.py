@@ -17,6 +17,7 @@ Authors
 import argparse
 import io
 import re
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from tqdm import tqdm
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
+from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import (
     RESULTS,
@@ -43,6 +45,7 @@ from speechbrain_cwrnn.report import (
     whole_file,
     write_csv,
 )
+from speechbrain_cwrnn.study import begin_study
 
 FOLDER = Path(__file__).parent
 LAYERS = {
@@ -199,6 +202,7 @@ def main():
     try:
         if args.jobs < 1:
             raise InputError(f"--jobs {args.jobs}: expected at least 1.")
+        check_writes(args.output_folder, ["study.csv", "study.md"])
         with sole_run(args.output_folder):
             write_study(compare(args), args)
     except (InputError, OSError) as error:
@@ -212,6 +216,16 @@ def compare(args):
         Run(layer, found[layer][0], rate, seed)
         for seed, rate, layer in product(args.seeds, args.rates, args.layers)
     ]
+    for run in runs:
+        shown = run.shown(args)
+        check_writes(shown.parent, [shown.name])
+    begin_study(
+        args.output_folder,
+        {
+            "options": shlex.join(args.options),
+            "num_params": str(args.num_params),
+        },
+    )
     with ThreadPoolExecutor(args.jobs) as pool:
         trained = pool.map(lambda run: run.train(args), runs)
         list(tqdm(trained, "training", len(runs), unit="run"))
