@@ -415,8 +415,10 @@ class TestLive:
             InputError, match="hyperparams.yaml: expected a YAM"
         ):
             run(wav, tmp_path)
-        with pytest.raises(InputError, match="num_frames=1: expected"):
-            run(wav, live, "--num_frames", 1)
+        for number in (1, 10**9, 10**20):
+            message = f"num_frames={number}: expected"
+            with pytest.raises(InputError, match=message):
+                run(wav, live, "--num_frames", number)
         soundfile.write(tmp_path / "8k.wav", [0.0] * 800, 8000)
         with pytest.raises(InputError, match="8k.wav at 8000 Hz: expected 16"):
             run(tmp_path / "8k.wav", live)
@@ -432,6 +434,19 @@ class TestLive:
         (tmp_path / "cut" / "model.ckpt").write_text("")
         with pytest.raises(InputError, match="cut/model.ckpt: expected a file"):
             run(wav, tmp_path / "cut")
+
+    @pytest.mark.parametrize(
+        "key, value",
+        [("phn_set", "7"), ("tokenizer", "3"), ("modules", "null")],
+    )
+    def test_bad_options(self, recipe, live, tmp_path, key, value):
+        """The file is named."""
+        folder = shutil.copytree(live, tmp_path / "live")
+        path = folder / "hyperparams.yaml"
+        lines = re.sub(rf"(?m)^{key}:.*\n(\s.*\n)*", "", path.read_text())
+        path.write_text(f"{key}: {value}\n{lines}")
+        with pytest.raises(InputError, match=f"^{path}: expected a model of "):
+            recipe.transcribe_live.load_model(folder)
 
 
 class TestOwnData:

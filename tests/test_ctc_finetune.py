@@ -134,7 +134,18 @@ def test_bad_source(recipe, few, tmp_path, train_lstm):
         ({"source_folder": "no/model"}, "^source_folder=no/model: expected"),
         ({"source_folder": tmp_path}, "model.ckpt: expected a file as it was"),
         ({"rnn_neurons": 32}, r"(?s)with the same options.*weight_ih_l0"),
+        ({"phn_set": 48}, "^phn_set=48: expected 39, as in .*hyperparams.yaml"),
+        ({"sample_rate": 8000}, "^sample_rate=8000: expected 16000, as in"),
+        ({"hop_length": 20}, "^hop_length=20: expected 10, as in"),
+        ({"n_fft": 512}, "^n_fft=512: expected 400, as in"),
         ({"frozen": "CNN.*"}, r"frozen=CNN\.\*: expected names"),
+        ({"frozen": 0}, "^frozen=0: expected names of parameters, as text"),
+        (
+            {"frozen": "[output.*, 3]"},
+            "^frozen=.*: expected names of parameters",
+        ),
+        ({"frozen": "'*'"}, r"^frozen=\*: expected some parameters to be le"),
+        ({"frozen": "'*RNN*'"}, "^frozen=.*: expected .* of the new layers"),
         ({"where": "DNN.*"}, r"where='DNN\.\*': expected names of RNNs"),
     ):
         options = {"source_folder": source, **PLAIN, **options}

@@ -15,6 +15,7 @@ from speechbrain.nnet.losses import mse_loss
 from speechbrain.utils.epoch_loop import EpochCounter
 
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.swap import swap_rnns
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,48 @@ def load_and_swap(hparams):
             f"source_folder={source}: expected the folder of a model that this "
             f"recipe has trained."
         )
+    check_same(source, hparams)
     pretrainer = hparams.get("pretrainer")
     pretrainer.collect_files(default_source=str(source))
     pretrainer.load_collected()
     old = copy.deepcopy(model).eval().requires_grad_(False)
     report = swap_rnns(model, hparams.get("layer"), hparams.get("where"))
-    freeze(model, hparams.get("frozen"))
-    return Swapped(old, model, [swap.name for swap in report])
+    patterns = hparams.get("frozen")
+    freeze(model, patterns)
+    swapped = Swapped(old, model, [swap.name for swap in report])
+    trained = swapped if hparams.get("number_of_fit_epochs") else model
+    if not any(p.requires_grad for p in trained.parameters()):
+        raise InputError(
+            f"frozen={patterns}: expected some parameters to be left to train, "
+            f"also of the new layers where number_of_fit_epochs is not 0."
+        )
+    return swapped
+
+
+# What is the same in both, or else all that the model has learnt is of no use,
+# also where its weights fit.
+SAME = (
+    *("sample_rate", "hop_length", "n_fft", "n_mels"),
+    *("phn_set", "blank_index"),
+)
+
+
+def check_same(source, hparams):
+    """Raise an error where the model that is trained already hears something
+    else, or names it by other numbers."""
+    path = source / OPTIONS
+    if not path.is_file():
+        # Of weights alone, no more is known.
+        return
+    tree = read_mapping(path)
+    features = tree.get("compute_features")
+    was = {**(features if isinstance(features, dict) else {}), **tree}
+    for name in SAME:
+        now = hparams.get(name)
+        if name in was and now is not None and was[name] != now:
+            raise InputError(
+                f"{name}={now}: expected {was[name]}, as in {path}."
+            )
 
 
 def freeze(model, patterns):

@@ -50,6 +50,12 @@ FOLDER = Path(__file__).parent / "hparams"
 Odd = Annotated[int, Field(gt=0, lt=100), fits(lambda size: size % 2)]
 
 
+def _are_names(value):
+    """Whether this is none, a name, or a list of names."""
+    names = value if isinstance(value, list) else [value]
+    return value is None or all(isinstance(name, str) for name in names)
+
+
 class LoaderOptions(Checked):
     """Arguments of PyTorch's DataLoader."""
 
@@ -73,6 +79,14 @@ class LoaderOptions(Checked):
 
 class CTCOptions(Options):
     """The keys of its YAML files."""
+
+    writes = (
+        *Options.writes,
+        "pretrained/hyperparams.yaml",
+        "pretrained/normalize.ckpt",
+        "pretrained/model.ckpt",
+        "pretrained/tokenizer.ckpt",
+    )
 
     data_folder: OptionalFile
     num_speakers: Count
@@ -132,7 +146,11 @@ class CTCOptions(Options):
     pretrainer: makes(WholePretrainer) = None
     layer: Made = None
     where: object = None
-    frozen: object = None
+    frozen: Annotated[
+        object,
+        fits(_are_names),
+        Field(description="names of parameters, as text or a list, or null"),
+    ] = None
     number_of_fit_epochs: Few = None
     fit_lr: Positive = None
 

@@ -28,6 +28,7 @@ from speechbrain_cwrnn.checks import check_integer
 from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.hparams import OPTIONS, read_mapping
 from speechbrain_cwrnn.report import print_table
+from speechbrain_cwrnn.schema import MOST
 
 # How often the recording is transcribed again to measure how long it takes.
 TIMES = 10
@@ -37,8 +38,18 @@ def load_model(folder):
     """What train.py has written to a folder."""
     path = Path(folder) / OPTIONS
     read_mapping(path)
-    with tried(path, "a model of hparams/streaming.yaml"):
-        return StreamingASR.from_hparams(folder, savedir=folder)
+    expected = "a model of hparams/streaming.yaml"
+    try:
+        with tried(path, expected):
+            model = StreamingASR.from_hparams(folder, savedir=folder)
+            # What is used later, and not looked for before.
+            callable(model.mods.enc.forward_streaming)
+            callable(model.hparams.tokenizer.decode_ids)
+    except InputError as error:
+        if str(folder) in str(error):
+            raise
+        raise InputError(f"{path}: expected {expected} ({error})") from error
+    return model
 
 
 def read_signal(path, sample_rate):
@@ -118,7 +129,7 @@ def main():
     )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    num_frames = check_integer("num_frames", args.num_frames, least=2)
+    num_frames = check_integer("num_frames", args.num_frames, 2, MOST)
     models = {folder: load_model(folder) for folder in args.models}
     rows = []
     for folder, model in models.items():
