@@ -58,16 +58,24 @@ class BatchNorm(nn.Module):
             self.num_batches_tracked += 1
             if valid is not None or len(rows) < 2:
                 return self._normalize(rows, valid).view(x.shape)
+        running = self.running_mean, self.running_var
+        if self.training:
+            # The graph holds what it changes, which no other call may then.
+            changed = [buffer.clone() for buffer in running]
+        else:
+            changed = running
         y = F.batch_norm(
             rows,
-            self.running_mean,
-            self.running_var,
+            *changed,
             self.weight,
             self.bias,
             self.training,
             self.momentum,
             self.eps,
         )
+        if self.training:
+            for buffer, value in zip(running, changed):
+                buffer.copy_(value)
         return y.view(x.shape)
 
     def _normalize(self, x, valid):

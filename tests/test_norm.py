@@ -78,6 +78,22 @@ def test_no_place():
     assert (ours.running_mean == 0).all() and (ours.running_var == 1).all()
 
 
+@pytest.mark.parametrize("padded", [(False, True), (True, False)])
+def test_several_calls_before_a_gradient(padded):
+    """Each call's gradient is that of it alone, whatever came after."""
+    norm, _ = make_pair()
+    x = torch.randn(2, 4, 3).double().requires_grad_()
+    valid = torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
+    dy = torch.randn_like(x) * valid.unsqueeze(-1)
+    alone = 0
+    for p in padded:
+        y = norm(x, valid if p else None)
+        alone = alone + torch.autograd.grad(y, x, dy)[0]
+    outputs = [norm(x, valid if p else None) for p in padded]
+    (together,) = torch.autograd.grad(outputs, x, [dy, dy])
+    torch.testing.assert_close(together, alone)
+
+
 @pytest.mark.parametrize("padded", [True, False])
 def test_half_precision(padded):
     """Statistics are those of float32, in autocast too."""
