@@ -68,8 +68,11 @@ class LoaderOptions(Checked):
     def check_arguments(self):
         """It is made after the data are prepared."""
         try:
-            DataLoader([0], **self.model_dump(exclude_unset=True))
-        except (TypeError, ValueError) as error:
+            loader = DataLoader([0], **self.model_dump(exclude_unset=True))
+            if not loader.num_workers:
+                # It looks at some of them only now.
+                iter(loader)
+        except (AssertionError, TypeError, ValueError) as error:
             raise InputError(
                 f"dataloader_opts: expected arguments that PyTorch's "
                 f"DataLoader takes ({error})."
