@@ -20,10 +20,11 @@ import time
 from functools import partial
 
 import torch
+from arguments import check_units, count, device, dtype, groups
 from speed import machine, synchronize
 
 from speechbrain_cwrnn import ClockworkRNN, inputs, stepwise, sweep
-from speechbrain_cwrnn.backend import choose
+from speechbrain_cwrnn.backend import ENGINES, choose
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.sweep import holding
 
@@ -153,17 +154,29 @@ def parse_arguments():
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--batch", type=int, default=16, help="sequences")
-    add("--time", type=int, default=500, help="steps")
-    add("--hidden", type=int, default=512, help="units")
-    add("--input", type=int, help="features (default: as many as units)")
-    add("--groups", type=int, default=8, help="of exponential periods")
-    add("--dtype", default="float32", help="such as float32 or bfloat16")
-    add("--device", default="cpu", help="such as cpu or cuda")
-    add("--backend", default="auto", help="engine of the ClockworkRNN")
-    add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
-    add("--repeats", type=int, default=20, help="timed runs")
-    return parser.parse_args()
+    add("--batch", type=count, default=16, help="sequences")
+    add("--time", type=count, default=500, help="steps")
+    add("--hidden", type=count, default=512, help="units")
+    add("--input", type=count, help="features (default: as many as units)")
+    add("--groups", type=groups, default=8, help="of exponential periods")
+    add(
+        "--dtype",
+        type=dtype,
+        default="float32",
+        help="such as float32 or bfloat16",
+    )
+    add("--device", type=device, default="cpu", help="such as cpu or cuda")
+    add(
+        "--backend",
+        default="auto",
+        choices=["auto", *ENGINES],
+        help="engine of the ClockworkRNN",
+    )
+    add("--threads", type=count, default=1, help="of PyTorch, on the CPU")
+    add("--repeats", type=count, default=20, help="timed runs")
+    args = parser.parse_args()
+    check_units(parser, args, args.hidden)
+    return args
 
 
 def main():

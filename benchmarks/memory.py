@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
+from arguments import count
 
 from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN
 
@@ -67,10 +68,10 @@ def main():
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--batch", type=int, default=16, help="sequences")
-    add("--time", type=int, nargs="+", default=[1000, 4000], help="steps")
-    add("--hidden", type=int, default=512, help="units")
-    add("--input", type=int, default=512, help="features")
+    add("--batch", type=count, default=16, help="sequences")
+    add("--time", type=count, nargs="+", default=[1000, 4000], help="steps")
+    add("--hidden", type=count, default=512, help="units")
+    add("--input", type=count, default=512, help="features")
     add("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from arguments import count, new_file
 from speechbrain.lobes.features import Fbank
 from speechbrain.lobes.models.RNNLM import RNNLM
 from speechbrain.nnet.RNN import GRU, LSTM
@@ -36,6 +37,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, swap_rnns
 from speechbrain_cwrnn.audio import read_audio
 from speechbrain_cwrnn.decoder import AttentionalRNNDecoder
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.manifest import name_corpus, read_manifest
 from speechbrain_cwrnn.phonemes import LABELS
 from speechbrain_cwrnn.report import write_csv
@@ -335,9 +337,9 @@ def main():
     """Run what is missing in the CSV file, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifests", type=Path, help="the folder of a run")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=count, default=3)
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT")
-    parser.add_argument("--csv", type=Path, default=RESULTS)
+    parser.add_argument("--csv", type=new_file, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     entries = {
@@ -373,4 +375,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"Error: {error}")

@@ -16,6 +16,7 @@ import math
 from pathlib import Path
 
 import matplotlib
+from arguments import new_file
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -110,10 +111,15 @@ def main():
         description="Make a table and a plot of what speed.py measured."
     )
     parser.add_argument("csv", type=Path, help="rows of speed.py")
-    parser.add_argument("--plot", type=Path, help="picture to draw")
+    parser.add_argument("--plot", type=new_file, help="picture to draw")
     args = parser.parse_args()
-    with open(args.csv, encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(args.csv, encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"{args.csv}: expected rows of speed.py ({error}).")
+    if not rows or not {*SHAPE, "engine", "median_ms"} <= rows[0].keys():
+        parser.error(f"{args.csv}: expected rows of speed.py.")
     print_table(rows)
     names = ("machine", "threads", "torch", "python", "groups")
     for values in sorted({tuple(row[n] for n in names) for row in rows}):

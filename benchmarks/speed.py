@@ -34,6 +34,7 @@ import time
 from pathlib import Path
 
 import torch
+from arguments import check_units, count, device, dtype, groups, new_file
 
 from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, reference
 from speechbrain_cwrnn.backend import ENGINES
@@ -228,7 +229,7 @@ def measure_times(layers, x, cotangent, args):
                 elapsed = time.perf_counter() - start
                 runs = times.setdefault((name, function.__name__), [])
                 if repeat:
-                    runs.append(elapsed / max(1, args.chunks))
+                    runs.append(elapsed / (args.chunks or 1))
     return times
 
 
@@ -323,19 +324,24 @@ def parse_arguments():
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--batch", type=int, nargs="+", default=[16], help="sequences")
-    add("--time", type=int, nargs="+", default=[500], help="steps")
-    add("--hidden", type=int, nargs="+", default=[512], help="units")
-    add("--input", type=int, help="features (default: as many as units)")
+    add("--batch", type=count, nargs="+", default=[16], help="sequences")
+    add("--time", type=count, nargs="+", default=[500], help="steps")
+    add("--hidden", type=count, nargs="+", default=[512], help="units")
+    add("--input", type=count, help="features (default: as many as units)")
     add(
         "--cell",
         default="plain",
         choices=["plain", "gated"],
         help="that of a ClockworkRNN, or of a ClockworkLiGRU",
     )
-    add("--groups", type=int, default=8, help="of exponential periods")
-    add("--dtype", default="float32", help="such as float32 or bfloat16")
-    add("--device", default="cpu", help="such as cpu or cuda")
+    add("--groups", type=groups, default=8, help="of exponential periods")
+    add(
+        "--dtype",
+        type=dtype,
+        default="float32",
+        help="such as float32 or bfloat16",
+    )
+    add("--device", type=device, default="cpu", help="such as cpu or cuda")
     add(
         "--backend",
         nargs="+",
@@ -344,17 +350,17 @@ def parse_arguments():
         help="engines of the ClockworkRNN; a torch.nn.RNN per group; the "
         "paper's equations step by step",
     )
-    add("--threads", type=int, default=1, help="of PyTorch, on the CPU")
+    add("--threads", type=count, default=1, help="of PyTorch, on the CPU")
     add(
         "--chunks",
-        type=int,
-        default=0,
+        type=count,
         help="that are fed one after another, forwards alone, each of --time "
-        "steps and with the state of the one before; 0: whole sequences",
+        "steps and with the state of the one before, or else whole sequences",
     )
-    add("--repeats", type=int, default=7, help="timed runs of each")
-    add("--csv", type=Path, help="file that the rows are added to")
+    add("--repeats", type=count, default=7, help="timed runs of each")
+    add("--csv", type=new_file, help="file that the rows are added to")
     args = parser.parse_args()
+    check_units(parser, args, min(args.hidden))
     if args.chunks and not {"loop", "per-group"}.isdisjoint(args.backend):
         parser.error("--chunks: expected a --backend that carries a state.")
     if args.cell == "gated" and "per-group" in args.backend:

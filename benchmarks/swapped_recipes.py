@@ -31,6 +31,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from arguments import new_file
+
 from speechbrain_cwrnn.report import write_csv
 from speechbrain_cwrnn.tables import format_table
 
@@ -504,9 +506,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkout", type=Path, help="SpeechBrain's repository")
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT")
-    parser.add_argument("--csv", type=Path, default=RESULTS)
+    parser.add_argument("--csv", type=new_file, default=RESULTS)
     args = parser.parse_args()
     tests = read_tests(args.checkout)
+    if not tests:
+        parser.error(f"{args.checkout}: expected SpeechBrain's repository.")
     versions = [version("speechbrain"), version("torch")]
     for case in CASES:
         name = f"{case.yaml} {case.variant}".strip()

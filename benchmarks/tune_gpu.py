@@ -23,10 +23,10 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import triton
+from arguments import count, device, new_file
 from breakdown import ALL, Stopwatch
 from speed import add_rows, machine
 from triton.errors import TritonError
@@ -228,14 +228,14 @@ def parse_arguments():
     )
     add = parser.add_argument
     # The most telling ones first.
-    add("--group", type=int, nargs="+", default=[64, 128, 32, 256, 16])
+    add("--group", type=count, nargs="+", default=[64, 128, 32, 256, 16])
     add("--cell", nargs="+", default=list(CELLS), choices=CELLS)
     add("--dtype", nargs="+", default=list(DTYPES), choices=DTYPES)
-    add("--batch", type=int, nargs="+", default=[16, 2112], help="sequences")
-    add("--time", type=int, default=256, help="steps")
-    add("--device", default="cuda", help="such as cuda")
-    add("--repeats", type=int, default=3, help=f"of {LAUNCHES} launches")
-    add("--csv", type=Path, help="file that the rows are added to")
+    add("--batch", type=count, nargs="+", default=[16, 2112], help="sequences")
+    add("--time", type=count, default=256, help="steps")
+    add("--device", type=device, default="cuda", help="such as cuda")
+    add("--repeats", type=count, default=3, help=f"of {LAUNCHES} launches")
+    add("--csv", type=new_file, help="file that the rows are added to")
     return parser.parse_args()
 
 

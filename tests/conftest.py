@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,9 @@ import torch
 # The tests' tensors are tiny: more threads would only wait for each other, and
 # for long on a busy machine.
 torch.set_num_threads(1)
+
+# Benchmarks import each other, as from the folder of the one that is run.
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 # The tests that need a GPU also run where hypothesis is not installed.
 if importlib.util.find_spec("hypothesis"):

@@ -377,10 +377,9 @@ def test_tune(tmp_path):
 
 
 @pytest.fixture
-def tuning(monkeypatch):
+def tuning():
     """What tune_gpu.py defines."""
     pytest.importorskip("triton")
-    monkeypatch.syspath_prepend(str(TUNE.parent))
     return runpy.run_path(str(TUNE))
 
 
@@ -585,7 +584,9 @@ def test_gpu_commands(tmp_path, python3, tuning, monkeypatch):
         if script not in known:
             known[script] = runpy.run_path(str(SPEED.with_name(script)))
         monkeypatch.setattr(sys, "argv", [script, *options])
-        args = known[script]["parse_arguments"]()
+        with monkeypatch.context() as there:
+            there.setattr(torch, "empty", lambda *sizes, device: None)
+            args = known[script]["parse_arguments"]()
         assert args.device == "cuda"
     assert set(known) == {"speed.py", "breakdown.py", "tune_gpu.py"}
     assert len(commands) == 2 + 10 + 1
@@ -604,3 +605,59 @@ def test_gpu_times():
     )
     assert times == readme and len(times) == 4
     assert int(times[-1][1]) + 5 < 9 * 60
+
+
+class TestBadOptions:
+    """One sentence, before anything is measured."""
+
+    @pytest.fixture
+    def parse(self, monkeypatch, capsys):
+        """Runs a script with options that it refuses; what it says."""
+
+        def parse(script, *options):
+            monkeypatch.setattr(sys, "argv", [script, *map(str, options)])
+            with pytest.raises(SystemExit) as stopped:
+                runpy.run_path(SPEED.parent / script, run_name="__main__")
+            assert stopped.value.code == 2
+            return capsys.readouterr().err.splitlines()[-1]
+
+        return parse
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            (["--batch", 0], "--batch: expected a positive integer, got 0."),
+            (["--time", "x"], "--time: expected a positive integer, got x."),
+            (["--groups", 32], "--groups: expected 31 groups at most, got 32."),
+            (
+                ["--groups", 5, "--hidden", 8, 4],
+                "--groups 5: expected 4 at most, a unit in each.",
+            ),
+            (["--dtype", "int8"], "such as float32 or bfloat16, got int8."),
+            (["--dtype", "Tensor"], "such as float32 or bfloat16, got Tensor."),
+            (["--csv", "/"], "a file in a folder that is there, got /."),
+            (["--csv", "no/a.csv"], "folder that is there, got no/a.csv."),
+        ],
+    )
+    def test_speed(self, parse, options, message):
+        """Of the script that measures most."""
+        assert parse("speed.py", *options).endswith(message)
+
+    def test_device(self, parse):
+        """It is tried, with PyTorch's reason."""
+        message = r"expected a device that is there, got tpu \(Expected one of"
+        assert re.search(message, parse("speed.py", "--device", "tpu"))
+
+    @pytest.mark.parametrize("text", [None, "", "a,b\n1,2\n", b"\xff"])
+    def test_table(self, parse, tmp_path, text):
+        """It is not one of speed.py."""
+        path = tmp_path / "a.csv"
+        if text is not None:
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        message = f"error: {path}: expected rows of speed.py"
+        assert message in parse("report.py", path)
+
+    def test_checkout(self, parse, tmp_path):
+        """Without SpeechBrain's own tests, nothing can be run."""
+        message = f"error: {tmp_path}: expected SpeechBrain's repository."
+        assert parse("swapped_recipes.py", tmp_path).endswith(message)
