@@ -21,12 +21,20 @@ from speechbrain_cwrnn.report import whole_file
 from speechbrain_cwrnn.tables import format_table
 
 FOLDER = Path(__file__).parent
-STUDIES = {
-    "generation": ("Generated waveforms", "AudioGen"),
-    "words": ("Spoken words", "TIMIT/WordClassification"),
-    "phonemes": ("Phonemes", "TIMIT/ASR/CTC"),
-    "memory": ("Long memory", "Memory"),
-}
+STUDIES = [
+    ("Generated waveforms", "AudioGen", ["generation"]),
+    (
+        "Spoken words",
+        "TIMIT/WordClassification",
+        ["words", "words-smaller"],
+    ),
+    (
+        "Phonemes",
+        "TIMIT/ASR/CTC",
+        ["phonemes", "phonemes-relu", "phonemes-synthetic"],
+    ),
+    ("Long memory", "Memory", ["memory"]),
+]
 HEAD = """\
 # Results
 
@@ -51,12 +59,13 @@ def collect():
     """Its text."""
     claims = [[claim, *found] for claim, found in check_claims(FOLDER)]
     parts = [HEAD, format_table(["the paper", "here", "verdict"], claims), "\n"]
-    for name, (title, recipe) in STUDIES.items():
-        text = read(FOLDER / name / "study.md")
+    for title, recipe, names in STUDIES:
         parts.append(
-            f"\n## {title}\n\nIn [recipes/{recipe}](recipes/{recipe}):\n\n"
+            f"\n## {title}\n\nIn [recipes/{recipe}](recipes/{recipe}):\n"
         )
-        parts.append(nest(text, f"results/{name}"))
+        for name in names:
+            text = read(FOLDER / name / "study.md")
+            parts.append("\n" + nest(text, f"results/{name}"))
     return "".join(parts)
 
 

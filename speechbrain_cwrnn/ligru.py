@@ -46,7 +46,8 @@ class ClockworkLiGRU(ClockworkRNN):
         features. Give this or input_size.
     nonlinearity : str
         f: "tanh", "relu" or "leaky_relu". Of these, relu has diverged on speech
-        now and then, as SpeechBrain's own Li-GRU does with it.
+        now and then, as SpeechBrain's own Li-GRU does with it; with gradients
+        clipped at 1, as in the CTC recipe, it errs less than tanh.
     normalization : str or None
         norm: "batchnorm", over all ticks of a group in the batch (and inside
         of the sequences, where lengths are given); "layernorm", over the units

@@ -312,7 +312,7 @@ def test_phoneme_set(recipe, few, tmp_path):
         ("ligru", ["speechbrain.nnet.RNN.LiGRU"]),
         (
             "clockwork_ligru",
-            ["speechbrain_cwrnn.ClockworkLiGRU", "    nonlinearity: tanh"],
+            ["speechbrain_cwrnn.ClockworkLiGRU", "    nonlinearity: relu"],
         ),
     ],
 )

@@ -171,6 +171,8 @@ def test_layers_are_what_they_are_called(study, args):
         "GRU": "GRU",
         "Li-GRU": "LiGRU",
         "Clockwork RNN": "ClockworkRNN",
+        "clockwork Li-GRU, relu": "ClockworkLiGRU",
+        "1 group, relu": "ClockworkLiGRU",
         "clockwork Li-GRU": "ClockworkLiGRU",
         "the same, 1 group": "ClockworkLiGRU",
         "the same, 4 groups": "ClockworkLiGRU",
@@ -178,6 +180,12 @@ def test_layers_are_what_they_are_called(study, args):
     gated = made["clockwork Li-GRU"]
     assert (gated.periods, gated.group_sizes) == ((1, 2), (12, 4))
     assert made["the same, 1 group"].periods == (1,)
+    assert made["1 group, relu"].periods == (1,)
+    assert [
+        rnn.nonlinearity
+        for rnn in made.values()
+        if type(rnn).__name__ == "ClockworkLiGRU"
+    ] == ["relu"] * 2 + ["tanh"] * 3
     four = made["the same, 4 groups"]
     assert (four.periods, four.group_sizes) == ((1, 2, 4, 8), (4, 4, 4, 4))
 

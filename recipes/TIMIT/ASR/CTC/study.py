@@ -48,14 +48,18 @@ from speechbrain_cwrnn.report import (
 from speechbrain_cwrnn.study import begin_study
 
 FOLDER = Path(__file__).parent
+GATED = ["clockwork_ligru", "--rnn_class"]
 LAYERS = {
     "LSTM": ["lstm"],
     "GRU": ["gru"],
     "Li-GRU": ["ligru"],
     "Clockwork RNN": ["cwrnn"],
-    "clockwork Li-GRU": ["clockwork_ligru"],
-    "the same, 1 group": ["clockwork_ligru", "--rnn_class", "{periods: 1}"],
-    "the same, 4 groups": ["clockwork_ligru", "--rnn_class", "{periods: 4}"],
+    # With relu, as SpeechBrain's Li-GRU has it.
+    "clockwork Li-GRU, relu": ["clockwork_ligru"],
+    "1 group, relu": [*GATED, "{periods: 1}"],
+    "clockwork Li-GRU": [*GATED, "{nonlinearity: tanh}"],
+    "the same, 1 group": [*GATED, "{nonlinearity: tanh, periods: 1}"],
+    "the same, 4 groups": [*GATED, "{nonlinearity: tanh, periods: 4}"],
 }
 MEASURED = ["valid", "test", "s/epoch"]
 COLUMNS = [
