@@ -56,6 +56,7 @@ def test_speed(tmp_path):
             [sys.executable, "-c", code, SPEED, *sizes, "--csv", table],
             capture_output=True,
             text=True,
+            cwd=SPEED.parent,
         )
         assert run.returncode == 0, run.stderr
     rows = read_csv(table)
@@ -197,6 +198,7 @@ def test_refuses_inexact(tmp_path):
         [sys.executable, "-c", code, SPEED, *sizes, "--csv", tmp_path / "x"],
         capture_output=True,
         text=True,
+        cwd=SPEED.parent,
     )
     assert run.returncode == 1 and "refused: error" in run.stderr
     assert not (tmp_path / "x").exists()
