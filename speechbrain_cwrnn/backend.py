@@ -13,7 +13,7 @@ Authors
 """
 
 import warnings
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ _MODULES = {
     "triton": (sweep, "gpu"),
 }
 ENGINES = tuple(_MODULES)
+BACKENDS = ("auto", *ENGINES)
 
 
 class Choice(NamedTuple):
@@ -64,7 +65,12 @@ def choose(backend, x, groups):
     >>> engine.__name__
     'speechbrain_cwrnn.sweep.eager'
     """
-    way, engine = _MODULES[choose_name(backend, x, groups)]
+    return _load(choose_name(backend, x, groups))
+
+
+@cache
+def _load(name):
+    way, engine = _MODULES[name]
     return Choice(way, import_module(f"{way.__name__}.{engine}"))
 
 
@@ -86,35 +92,39 @@ def choose_name(backend, x, groups):
                 f"({_fault_of_numba()})."
             )
         return "cpu"
-    case = x.device, x.dtype, max(groups.group_sizes), groups.cell
-    if backend == "triton":
-        gpu.require(*case)
-        return "triton"
-    if x.is_cuda and gpu.supports(*case):
-        return "triton"
-    small = runs and _is_small(x.shape[:-2].numel(), groups)
+    if backend == "triton" or x.is_cuda:
+        case = x.device, x.dtype, max(groups.group_sizes), groups.cell
+        if backend == "triton":
+            gpu.require(*case)
+        if gpu.supports(*case):
+            return "triton"
+    small = runs and _is_small(
+        x.shape[:-2].numel(), groups.periods, groups.group_sizes, groups.cell
+    )
     return "cpu" if small and _compiles() else "eager"
 
 
 def check_backend(backend):
     """Raise an error if a backend is neither an engine nor "auto"."""
-    if backend not in ("auto", *ENGINES):
-        names = ", ".join(repr(name) for name in ("auto", *ENGINES))
+    if backend not in BACKENDS:
+        names = ", ".join(repr(name) for name in BACKENDS)
         raise InputError(f"backend={backend!r}: expected one of {names}.")
 
 
-def _is_small(sequences, groups):
+# Calls of a stream are short, so that it is computed once for each layer.
+@lru_cache
+def _is_small(sequences, periods, group_sizes, cell):
     """Whether compiled loops were measured to be faster than products of
     matrices: up to 2500 multiplications a step (100 units in 8 groups), or up
     to 8000 per group for all sequences (512 units and one sequence, or 128
     units and 16). A gated cell is more calls, where these are not compiled: up
     to 4000, or 70 000 per group, counting the candidates alone."""
-    senders, cost = sum(groups.group_sizes), 0
-    for period, k in zip(groups.periods, groups.group_sizes):
+    senders, cost = sum(group_sizes), 0
+    for period, k in zip(periods, group_sizes):
         cost += k * senders / period
         senders -= k
-    least, most = (4000, 70_000) if groups.cell.gated else (2500, 8000)
-    return cost <= least or cost * sequences / len(groups.periods) <= most
+    least, most = (4000, 70_000) if cell.gated else (2500, 8000)
+    return cost <= least or cost * sequences / len(periods) <= most
 
 
 @cache

@@ -145,7 +145,11 @@ def check_clock(clock):
         clock = clock.long()
         if not has_known_values(clock):
             return clock
-        low, high = (value.item() for value in clock.aminmax())
+        if clock.numel() == 1:
+            # That of a stream, whose calls are short.
+            low = high = clock.item()
+        else:
+            low, high = (value.item() for value in clock.aminmax())
     if low < 0 or high > MAX_CLOCK:
         raise InputError(
             f"clock={low if low < 0 else high}: expected the number of steps "

@@ -215,7 +215,7 @@ def clockwork_ligru(
 def _last(output, steps):
     """The state after the last step of each sequence [B, H], as a copy: it or
     the output may be changed in place."""
-    h = last_step(output, steps).squeeze(1)
+    h = last_step(output, steps)
     return h.clone() if steps is None else h
 
 

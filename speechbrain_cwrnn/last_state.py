@@ -97,4 +97,4 @@ class LastState(nn.Module):
                 f"rnn_class makes a {type(self.rnn).__name__}: expected a "
                 f"recurrent layer, which returns its output and its state."
             )
-        return last_step(result[0], steps)
+        return last_step(result[0], steps).unsqueeze(1)

@@ -101,9 +101,9 @@ def reverse(x, steps):
 
 
 def last_step(x, steps):
-    """x [B, 1, F] at the last one of the steps [B] of each sequence; without
-    them, at the last of all."""
+    """x [B, F] at the last one of the steps [B] of each sequence; without them,
+    at the last of all."""
     if steps is None:
-        return x[:, -1:]
+        return x[:, -1]
     index = (steps - 1).reshape(-1, 1, 1)
-    return x.gather(1, index.expand(-1, 1, x.shape[2]))
+    return x.gather(1, index.expand(-1, 1, x.shape[2])).squeeze(1)

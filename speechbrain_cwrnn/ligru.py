@@ -286,7 +286,7 @@ class ClockworkLiGRU(ClockworkRNN):
             all_steps,
             self.backend,
         )
-        hn = last_step(output, all_steps).squeeze(1)
+        hn = last_step(output, all_steps)
         if self.bidirectional:
             output, other = output.unflatten(0, (2, -1))
             output = torch.cat([output, reverse(other, steps)], dim=-1)

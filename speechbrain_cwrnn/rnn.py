@@ -399,7 +399,7 @@ class ClockworkRNN(nn.Module):
                 steps,
                 self.backend,
             )
-            h.append(last_step(output, steps).squeeze(1))
+            h.append(last_step(output, steps))
             outputs.append(reverse(output, steps) if is_reverse else output)
         return torch.cat(outputs, dim=-1) if self.bidirectional else output, h
 

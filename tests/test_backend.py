@@ -19,20 +19,21 @@ class TestChoose:
     @pytest.mark.parametrize(
         "periods, sizes, dtype, engine",
         [
-            ([1], [50], torch.float32, "cpu"),
-            ([1], [51], torch.float32, "eager"),
-            ([2], [51], torch.float32, "cpu"),
-            ([1, 2], [10, 60], torch.float64, "cpu"),
-            ([1, 2], [10, 61], torch.float64, "eager"),
-            ([1, 2], [10, 60], torch.bfloat16, "eager"),
+            ((1,), (50,), torch.float32, "cpu"),
+            ((1,), (51,), torch.float32, "eager"),
+            ((2,), (51,), torch.float32, "cpu"),
+            ((1, 2), (10, 60), torch.float64, "cpu"),
+            ((1, 2), (10, 61), torch.float64, "eager"),
+            ((1, 2), (10, 60), torch.bfloat16, "eager"),
         ],
     )
     def test_auto(self, periods, sizes, dtype, engine):
         """Compiled for small networks in the dtypes that it knows: 50 * 50,
         51 * 51 / 2 and 10 * 70 + 60 * 60 / 2 multiplications are few."""
         x = torch.zeros(99, 2, 3, dtype=dtype)
-        assert choose_name("auto", x, Groups(periods, sizes)) == engine
-        assert choose_name("eager", x, Groups(periods, sizes)) == "eager"
+        groups = Groups(periods, sizes)
+        assert choose_name("auto", x, groups) == engine
+        assert choose_name("eager", x, groups) == "eager"
 
     @pytest.mark.parametrize(
         "batch, k, engine",
@@ -50,7 +51,7 @@ class TestChoose:
         there are 8000 multiplications for each of 3 groups."""
         x = torch.zeros(*batch, 2, 3)
         # 3 k k, 2 k k / 2 and k k / 1000 are 4.001 k k, of each sequence.
-        periods, sizes = [1, 2, 1000], [k] * 3
+        periods, sizes = (1, 2, 1000), (k,) * 3
         expected = 4.001 * k * k * math.prod(batch) <= 24000
         assert expected == (engine == "cpu")
         assert choose_name("auto", x, Groups(periods, sizes)) == engine
@@ -70,17 +71,17 @@ class TestChoose:
         """A loop in PyTorch is more calls then: up to 70 000 multiplications,
         or 4000 for each sequence, of the candidates alone."""
         assert (B * k * k <= 70_000 or k * k <= 4000) == (engine == "cpu")
-        groups = Groups([1], [k], 0, Cell(gated=True))
+        groups = Groups((1,), (k,), 0, Cell(gated=True))
         assert choose_name("auto", torch.zeros(B, 2, 3), groups) == engine
 
     def test_forced(self):
         """However large the network."""
         assert (
-            choose_name("cpu", torch.zeros(1, 2, 3), Groups([1], [999]))
+            choose_name("cpu", torch.zeros(1, 2, 3), Groups((1,), (999,)))
             == "cpu"
         )
         with pytest.raises(ValueError, match="'cpu' with torch.float16 on cpu"):
-            choose_name("cpu", torch.zeros(1, 2, 3).half(), Groups([1], [4]))
+            choose_name("cpu", torch.zeros(1, 2, 3).half(), Groups((1,), (4,)))
 
     def test_unknown(self):
         """The message names what there is."""

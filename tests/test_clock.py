@@ -99,6 +99,7 @@ def test_one_clock_for_all():
     "clock",
     [-1, 1.5, 2.0, float("nan"), True, "3", None, [0, 1], MAX_CLOCK + 1]
     + [torch.tensor([0, bad]) for bad in (-1, 1.0, 1j, MAX_CLOCK + 1)]
+    + [torch.tensor([[bad]]) for bad in (-1, 1.0, 1j, MAX_CLOCK + 1)]
     + [torch.tensor([False, True])],
 )
 def test_bad_clocks(clock):
@@ -107,7 +108,7 @@ def test_bad_clocks(clock):
         check_clock(clock)
     given = clock
     if isinstance(clock, torch.Tensor):
-        given = clock[1].item() if clock.dtype == torch.int64 else clock.dtype
+        given = clock[-1].item() if clock.dtype == torch.int64 else clock.dtype
     assert repr(given) in str(error.value)
 
 

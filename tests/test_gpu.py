@@ -496,19 +496,19 @@ def test_choice(monkeypatch):
     """On the CPU it runs only where it is asked for."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     x = torch.zeros(2, 1, 3)
-    assert choose_name("auto", x, Groups([1], [99])) == "eager"
-    assert choose_name("triton", x, Groups([1], [99])) == "triton"
+    assert choose_name("auto", x, Groups((1,), (99,))) == "eager"
+    assert choose_name("triton", x, Groups((1,), (99,))) == "triton"
 
 
 @pytest.mark.gpu
 def test_choice_on_gpu(cuda):
     """It is chosen for what it supports."""
     x = torch.zeros(2, 1, 3, device="cuda")
-    assert choose_name("auto", x, Groups([1, 2], [5, 128])) == "triton"
-    assert choose_name("auto", x, Groups([1, 2], [5, 129])) == "eager"
-    assert choose_name("auto", x.half(), Groups([1, 2], [5, 257])) == "eager"
-    assert choose_name("auto", x.double(), Groups([1], [5])) == "eager"
-    gated = Groups([1, 2], [5, 129], cell=GATED)
+    assert choose_name("auto", x, Groups((1, 2), (5, 128))) == "triton"
+    assert choose_name("auto", x, Groups((1, 2), (5, 129))) == "eager"
+    assert choose_name("auto", x.half(), Groups((1, 2), (5, 257))) == "eager"
+    assert choose_name("auto", x.double(), Groups((1,), (5,))) == "eager"
+    gated = Groups((1, 2), (5, 129), cell=GATED)
     assert choose_name("auto", x.half(), gated) == "eager"
 
 
@@ -555,14 +555,14 @@ def test_refused(monkeypatch, dtype, sizes, cell, version, message):
     monkeypatch.setattr(gpu, "TRITON", version)
     x = torch.zeros(2, 1, 3, dtype=dtype)
     with pytest.raises(ValueError, match=message):
-        choose_name("triton", x, Groups([1, 2], sizes, cell=cell))
+        choose_name("triton", x, Groups((1, 2), sizes, cell=cell))
 
 
 def test_refused_on_cpu(monkeypatch):
     """Nor are there kernels for the CPU."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match="device 'cpu'"):
-        choose_name("triton", torch.zeros(2, 1, 3), Groups([1], [3]))
+        choose_name("triton", torch.zeros(2, 1, 3), Groups((1,), (3,)))
 
 
 @pytest.mark.gpu

@@ -87,8 +87,8 @@ def test_ends():
     steps = torch.tensor([4, 2])
     assert reverse(x, steps).flatten().tolist() == [4, 3, 2, 1, 6, 5, 7, 8]
     assert reverse(x, None).flatten().tolist() == [4, 3, 2, 1, 8, 7, 6, 5]
-    assert last_step(x, steps).flatten().tolist() == [4, 6]
-    assert last_step(x, None).flatten().tolist() == [4, 8]
+    assert last_step(x, steps).tolist() == [[4], [6]]
+    assert last_step(x, None).tolist() == [[4], [8]]
     assert zero_padding(x, steps).flatten().tolist() == [1, 2, 3, 4, 5, 6, 0, 0]
 
 
