@@ -31,7 +31,7 @@ STUDIES = [
     (
         "Phonemes",
         "TIMIT/ASR/CTC",
-        ["phonemes", "phonemes-relu", "phonemes-synthetic"],
+        ["phonemes", "phonemes-relu", "phonemes-folds", "phonemes-synthetic"],
     ),
     ("Long memory", "Memory", ["memory"]),
 ]

@@ -115,6 +115,25 @@ class TestBadInput:
         monkeypatch.chdir(folder)
         prepare({**hparams, "tokenizer_folder": "pieces"}, in_use=False)
 
+    def test_fold(self, recipe, tmp_path, monkeypatch):
+        """It is prepared, and named with the corpus where it is not 0."""
+        given = []
+        monkeypatch.setattr(
+            recipe.train, "find_data", lambda *_: ("folder", "TIMIT sample")
+        )
+        monkeypatch.setattr(
+            recipe.train, "prepare_timit", lambda *_, **o: given.append(o)
+        )
+        hparams = {"save_folder": "save", "tokenizer_folder": tmp_path / "new"}
+        hparams |= {f"{name}_annotation": name for name in recipe.train.SPLITS}
+        hparams |= {"tokenizer": partial(dict), "skip_prep": False}
+        hparams |= {"data_folder": "a", "output_folder": "b", "phn_set": 39}
+        monkeypatch.chdir(tmp_path)
+        for fold, corpus in ((0, "TIMIT sample"), (2, "TIMIT sample, fold 2")):
+            hparams |= {"num_speakers": 4, "fold": fold}
+            assert recipe.train.prepare(hparams, in_use=False) == corpus
+            assert given.pop() == {"phn_set": 39, "fold": fold, "in_use": False}
+
     def test_stale_folder(self, recipe, tmp_path, monkeypatch):
         """It is emptied, unless a run goes on, also where it is relative."""
         monkeypatch.chdir(tmp_path)
@@ -297,6 +316,11 @@ class TestBadInput:
             ("cwrnn", {"device": "nope"}, "device=nope: expected one that"),
             ("cwrnn", {"valid_annotation": "a", "test_annotation": "a"}, "val"),
             ("cwrnn", {"phn_set": 40}, "phn_set=40: expected 60, 48 or 39"),
+            ("cwrnn", {"fold": 4}, "fold=4: expected 0, 1, 2 or 3"),
+            # Which only the sample has.
+            ("cwrnn", {"fold": 1}, "fold=1: expected 0, since .* has TRAIN"),
+            ("lstm", {"fold": 1, "data_folder": "null"}, "fold=1: .*unless --"),
+            ("lstm", {"fold": 1, "skip_prep": True}, "fold=1: expected 0, un"),
             ("cwrnn", {"data_folder": "/nowhere"}, "data_folder=/nowhere"),
             (
                 "cwrnn",

@@ -10,6 +10,8 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.report import write_results
 
+pytest_plugins = "timit_fixtures"
+
 HPARAMS = RECIPES / "TIMIT" / "ASR" / "CTC" / "hparams"
 
 
@@ -27,6 +29,7 @@ def args(tmp_path):
         output_folder=tmp_path,
         num_params=40_000,
         layers=["Li-GRU", "GRU"],
+        folds=[0],
         seeds=[1, 2],
         rates=[0.001, 0.003],
         jobs=1,
@@ -40,7 +43,7 @@ def args(tmp_path):
 @pytest.fixture
 def written(study, args, monkeypatch):
     """Has train.py write results at once, but where an error is missing; these
-    are by layer and rate, a pair of valid and test for each seed."""
+    are by layer and rate, a pair of valid and test for each fold and seed."""
     started = []
 
     def written(errors):
@@ -50,8 +53,12 @@ def written(study, args, monkeypatch):
             given = dict(zip(command[1:], command[2:]))
             folder = args.output_folder / given["--output_folder"]
             started.append(folder)
-            layer, rate, seed = folder.parts[-3:]
-            error = errors[layer, rate][int(seed) - 1]
+            *place, seed = folder.relative_to(args.output_folder).parts
+            layer, rate, fold = [*place, "fold_0"][:3]
+            assert (given["--fold"], given["--seed"]) == (fold[5:], seed)
+            error = errors[layer, rate][
+                2 * int(given["--fold"]) + int(seed) - 1
+            ]
             if error is None:
                 return SimpleNamespace(returncode=1)
             folder.mkdir()
@@ -88,18 +95,60 @@ def test_best_rate(study, args, written):
             ("gru", 0.003): [(30, 40), (30, 50)],
         }
     )
-    ligru, gru = study.compare(args)
+    (ligru, gru), by_fold = study.compare(args)
     assert ligru[3:] == [*("0.001", "2", "0", "11.00"), "22.00", "2.83", "3.00"]
     assert gru[3:] == [*("0.003", "2", "0", "30.00"), "45.00", "7.07", "3.00"]
+    assert by_fold == {"Li-GRU": {0: 22}, "GRU": {0: 45}}
     rows = read_csv(args.output_folder / "study.csv")
     assert list(rows[-1].values()) == [
-        *("GRU", "16", "40000", "0.003", "2", "30.0", "50.0", "3.0")
+        *("GRU", "16", "40000", "0.003", "0", "2", "30.0", "50.0", "3.0")
     ]
     assert [row["test"] for row in rows[3:6]] == ["40.0", "24.0", "nan"]
     assert len(started) == 8
     # Once more: what failed alone.
     study.compare(args)
-    assert started[8:] == [args.output_folder / "gru" / "0.001" / "2"]
+    assert started[8:] == [args.output_folder / "gru/0.001/2"]
+
+
+def test_folds(study, args, written, monkeypatch, capsys):
+    """Each layer has the best rate for each; layers are paired by the fold."""
+    args.folds = [0, 1]
+    found = []
+    monkeypatch.setattr(study, "find_corpus", lambda *a: found.append(a))
+    args.options += ["--data_folder", "sample"]
+    written(
+        {
+            ("li_gru", 0.001): [(9, 10), (9, 12), (9, 30), (9, 34)],
+            ("li_gru", 0.003): [(20, 1), (20, 1), (8, 29), (9, 33)],
+            ("gru", 0.001): [(9, 21), None, (9, 40), (9, 43)],
+            ("gru", 0.003): [None] * 4,
+        }
+    )
+    rows, by_fold = study.compare(args)
+    assert found == [("sample", 1)]
+    assert [row[3:6] for row in rows] == [
+        *(["0.001, 0.003", "4", "0"], ["0.001", "4", "1"])
+    ]
+    assert by_fold == {"Li-GRU": {0: 11, 1: 31}, "GRU": {0: 21, 1: 41.5}}
+    monkeypatch.setattr(study, "print_provenance", print)
+    study.write_study(rows, by_fold, args)
+    text = (args.output_folder / "study.md").read_text()
+    assert "made up: error rates in percent, folds 0, 1 of the sp" in text
+    assert text.splitlines()[-1].split("|")[1:-1] == [
+        *(" GRU - Li-GRU ", "     2 ", " +10.2 ", "     3.2 "),
+        " Li-GRU wins, GRU loses ",
+    ]
+    assert capsys.readouterr().out == text
+
+
+def test_folds_of_another_corpus(study, args, written, timit):
+    """There are none, which is said before any training."""
+    args.folds = [0, 3]
+    args.options += ["--data_folder", str(timit)]
+    started = written({})
+    with pytest.raises(InputError, match="fold=3: expected 0, since .*TRAIN"):
+        study.compare(args)
+    assert not started
 
 
 @pytest.mark.parametrize("key", ["options", "num_params"])
@@ -118,7 +167,7 @@ def test_other_options(study, args, written, key):
 def test_in_the_way(study, args, written):
     """Of what a training shows: it is said before any is begun."""
     started = written({})
-    (args.output_folder / "gru" / "0.003" / "2.out").mkdir(parents=True)
+    (args.output_folder / "gru/0.003/2.out").mkdir(parents=True)
     with pytest.raises(InputError, match="2.out is a folder: expected a file"):
         study.compare(args)
     assert not started
@@ -129,9 +178,11 @@ def test_all_failed(study, args, written, capsys):
     args.layers = ["GRU"]
     args.rates = [0.01]
     written({("gru", 0.01): [None, None]})
-    ((*_, runs, failed, valid, test, sd, seconds),) = study.compare(args)
+    rows, by_fold = study.compare(args)
+    ((*_, runs, failed, valid, test, sd, seconds),) = rows
     assert (runs, failed) == ("2", "2")
     assert {valid, test, sd, seconds} == {"-"}
+    assert by_fold == {"GRU": {}}
     assert f"{args.output_folder}/gru/0.01/2.out" in capsys.readouterr().err
 
 
@@ -157,7 +208,7 @@ def test_layers_are_what_they_are_called(study, args):
 
     made = {}
     for layer in study.LAYERS:
-        run = study.Run(layer, 16, 0.001, 1)
+        run = study.Run(layer, 16, 0.001, 0, 1)
         file, _, overrides = study.parse_arguments(run.command(args))
         hparams = study.load_hparams(file, overrides, CTCOptions)
         (made[layer],) = [

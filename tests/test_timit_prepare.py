@@ -32,6 +32,13 @@ from speechbrain_cwrnn.phonemes import PhonemeTokenizer, map_phonemes
 
 pytest_plugins = "timit_fixtures"
 
+# The folders of NLTK's.
+SAMPLE = """
+    dr1-fvmh0 dr1-mcpm0 dr2-faem0 dr2-marc0 dr3-falk0 dr3-madc0 dr4-falr0
+    dr4-maeb0 dr5-ftlg0 dr5-mbgt0 dr6-fapb0 dr6-mbma1 dr7-fblv0 dr7-madd0
+    dr8-fbcg1 dr8-mbcg0
+""".split()
+
 
 def expected_sentences(phn_set):
     """What the manifests of sentences should hold, without paths."""
@@ -223,11 +230,42 @@ class TestSample:
         assert manifests == expected
 
     def test_speakers(self, prepare):
-        """Each of another region, of whom half are women."""
+        """Each of a fold of another region, of whom half are women; and each
+        is in the test of one fold."""
         module = prepare.timit_prepare
-        names = module.SAMPLE_DEV_SPEAKERS + module.SAMPLE_TEST_SPEAKERS
-        assert sorted(name[0] for name in names) == ["f"] * 3 + ["m"] * 3
-        assert not {*names} & {*module.DEV_SPEAKERS, *module.CORE_TEST_SPEAKERS}
+        places = [name.split("-") for name in SAMPLE]
+        regions = {speaker: region for region, speaker in places}
+        tests = []
+        for fold in range(4):
+            valid, test = module.sample_tests(fold)
+            assert [name[0] for name in valid] == ["f", "m"]
+            assert sorted(name[0] for name in test) == ["f", "f", "m", "m"]
+            assert len({regions[name] for name in valid + test}) == 6
+            tests += test
+        assert sorted(tests) == sorted(regions)
+        assert not {*tests} & {*module.DEV_SPEAKERS, *module.CORE_TEST_SPEAKERS}
+
+    def test_fold(self, sentences, out, timit_sample):
+        """Its speakers are for the test, and those of the others to learn
+        from."""
+        assert sentences(timit_sample) is True
+        assert sentences(timit_sample, fold=3) is True
+        assert sentences(timit_sample, fold=3) is False
+        speakers = {
+            name: {entry["spk_id"] for entry in entries.values()}
+            for name, entries in read(out).items()
+        }
+        assert speakers.pop("train") == {
+            *("fvmh0", "marc0", "madc0", "mbgt0"),
+            *("faem0", "mbma1", "mbcg0"),
+        }
+        assert speakers == {"valid": {"falk0"}, "test": {"fbcg1", "mcpm0"}}
+
+    def test_bad_fold(self, refused, sentences, timit_sample, timit):
+        """There are four, of this corpus alone."""
+        refused("^fold=4: expected 0, 1, 2 or 3.$", sentences, timit, fold=4)
+        message = f"^fold=1: expected 0, since {timit} has TRAIN and TEST"
+        refused(message, sentences, timit, fold=1)
 
     def test_beside_a_copy(self, sentences, out, timit, timit_sample, tmp_path):
         """A copy in the same folder is taken."""

@@ -1,6 +1,5 @@
 """The study of the paper's second experiment."""
 
-import doctest
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,12 +40,6 @@ def study(recipe, tmp_path, timit_sample, monkeypatch):
         return folder
 
     return run
-
-
-def test_docstrings(recipe):
-    """Their examples run."""
-    failures, attempted = doctest.testmod(recipe.study_report)
-    assert attempted >= 1 and not failures
 
 
 @pytest.mark.slow

@@ -41,11 +41,16 @@ DEV_SPEAKERS = """
     fcal1 mmwh0 fjsj0 majc0 mjsw0 mreb0 fgjd0 fjmg0 mroa0 mteb0 mjfc0 mrjr0
     fmml0 mrws1
 """.split()
-# NLTK's sample, a woman and a man of each region, has no TRAIN and TEST. Two
-# women and two men for the test, one each for development: all of different
-# regions, of which the other speaker is to learn from.
-SAMPLE_TEST_SPEAKERS = ["falk0", "maeb0", "ftlg0", "mbcg0"]
-SAMPLE_DEV_SPEAKERS = ["faem0", "mbma1"]
+# NLTK's sample, a woman and a man of each region, has no TRAIN and TEST. Of
+# each fold two women and two men are for the test, and the first woman and man
+# of the next one for development: all of different regions, of which the other
+# speaker is to learn from.
+SAMPLE_FOLDS = [
+    ["falk0", "maeb0", "ftlg0", "mbcg0"],
+    ["faem0", "mbma1", "fvmh0", "madc0"],
+    ["falr0", "mbgt0", "fblv0", "marc0"],
+    ["fapb0", "mcpm0", "fbcg1", "madd0"],
+]
 
 
 def prepare_timit(
@@ -54,6 +59,7 @@ def prepare_timit(
     save_json_valid,
     save_json_test,
     phn_set=39,
+    fold=0,
     in_use=False,
 ):
     """Write manifests of the sentences: training, development, core test.
@@ -74,6 +80,8 @@ def prepare_timit(
         That of the 24 core test speakers of TEST; of NLTK's sample, of four.
     phn_set : {60, 48, 39}
         The phonemes that TIMIT's are mapped to.
+    fold : {0, 1, 2, 3}
+        Which speakers of NLTK's sample are for development and the test.
     in_use : bool
         Whether something was trained with the manifests that are there, so
         that writing others is an error, unless the data have only moved.
@@ -85,15 +93,18 @@ def prepare_timit(
     """
     if phn_set not in (60, 48, 39):
         raise InputError(f"phn_set={phn_set}: expected 60, 48 or 39.")
+    if fold not in range(len(SAMPLE_FOLDS)):
+        raise InputError(f"fold={fold}: expected 0, 1, 2 or 3.")
     manifests = [save_json_train, save_json_valid, save_json_test]
     options = {
         "data_folder": str(Path(data_folder).absolute()),
         "phn_set": phn_set,
+        "fold": fold,
     }
     if is_prepared(manifests, options):
         check_audio(manifests)
         return False
-    corpus = find_corpus(data_folder)
+    corpus = find_corpus(data_folder, fold)
     utterances = [u for u in find_utterances(corpus) if u.sentence not in SA]
     groups = {"training": [u for u in utterances if u.split == "train"]}
     if not groups["training"]:
@@ -215,30 +226,41 @@ class Corpus:
         "train" or "test", the speaker's name, and the folder with the audio.
     is_sample : bool
         Whether it is NLTK's sample.
+    fold : int
+        Which speakers of that are for development and the test.
     """
 
     data_folder: str
     folder: Path
     speakers: list
     is_sample: bool
+    fold: int = 0
 
     @property
     def tests(self):
         """The speakers for development, and for the test."""
         if self.is_sample:
-            names = SAMPLE_DEV_SPEAKERS, SAMPLE_TEST_SPEAKERS
+            names = sample_tests(self.fold)
         else:
             names = DEV_SPEAKERS, CORE_TEST_SPEAKERS
         return dict(zip(("development", "core test"), names))
 
 
-def find_corpus(data_folder, max_depth=4):
+def sample_tests(fold):
+    """The speakers of NLTK's sample for development, and for the test."""
+    following = SAMPLE_FOLDS[(fold + 1) % len(SAMPLE_FOLDS)]
+    return following[:2], SAMPLE_FOLDS[fold]
+
+
+def find_corpus(data_folder, fold=0, max_depth=4):
     """The copy of TIMIT that is in a folder, or below.
 
     Arguments
     ---------
     data_folder : str
         A copy of TIMIT, or a folder with one in it.
+    fold : int
+        Which speakers of NLTK's sample are not to learn from.
     max_depth : int
         How many levels are looked at.
 
@@ -275,9 +297,16 @@ def find_corpus(data_folder, max_depth=4):
                     for region in parts[path]
                     for speaker, place in by_name(subfolders(region)).items()
                 ]
+                if fold:
+                    raise InputError(
+                        f"fold={fold}: expected 0, since {folder} has TRAIN "
+                        f"and TEST; folds are of NLTK's sample."
+                    )
                 return Corpus(data_folder, folder, speakers, is_sample=False)
-            if sample := sample_speakers(inside):
-                return Corpus(data_folder, folder, sample, is_sample=True)
+            if sample := sample_speakers(inside, fold):
+                return Corpus(
+                    data_folder, folder, sample, is_sample=True, fold=fold
+                )
             alone += parts
             below += inside
         level = below
@@ -293,10 +322,10 @@ def find_corpus(data_folder, max_depth=4):
     )
 
 
-def sample_speakers(folders):
+def sample_speakers(folders, fold):
     """Split, name and folder of the speakers of NLTK's sample, among
     folders."""
-    tests = SAMPLE_TEST_SPEAKERS + SAMPLE_DEV_SPEAKERS
+    tests = sum(sample_tests(fold), [])
     speakers = by_name(
         folder
         for folder in folders

@@ -13,8 +13,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from report import MEASURED, PAPER, PAPER_TASK, percentages, plt, task
-from scipy import stats
 
+from speechbrain_cwrnn.paired import (
+    difference_rows,
+    format_percent,
+    interval,
+    mean_by_split,
+    print_differences,
+)
 from speechbrain_cwrnn.report import (
     RESULTS,
     print_provenance,
@@ -27,7 +33,6 @@ from speechbrain_cwrnn.report import (
 )
 
 COLOURS = {"srn": "C2", "lstm": "C1", "cwrnn": "C0", "clockwork_ligru": "C3"}
-CONFIDENCE = 0.95
 
 
 def write_study(folder, cells, command):
@@ -72,7 +77,7 @@ def write_study(folder, cells, command):
             )
             print_errors(kinds)
             print()
-            print_differences(kinds)
+            print_differences(pair_models(kinds), "split", "speakers")
             print(f"\n![Test errors, beside the paper's]({picture})")
     with whole_file(folder / "study.md") as path:
         Path(path).write_text(text.getvalue(), encoding="utf-8")
@@ -82,25 +87,22 @@ def write_study(folder, cells, command):
 def split_means(splits):
     """The mean test error of each split in percent, without diverged
     networks."""
-    return {
-        split: np.nanmean(percentages(rows, "test_error"))
-        for split, rows in splits.items()
-        if not all(row["diverged"] == "1" for row in rows)
-    }
+    names = [split for split, rows in splits.items() for _ in rows]
+    rows = list(itertools.chain(*splits.values()))
+    return mean_by_split(names, percentages(rows, "test_error"))
 
 
-def interval(values):
-    """Half the width of the confidence interval of a mean, by Student's t.
-
-    Example
-    -------
-    >>> round(interval([1.0, 2.0, 3.0]), 3)
-    2.484
-    """
-    if len(values) < 2:
-        return np.nan
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    return float(quantile * stats.sem(values))
+def pair_models(kinds):
+    """How the models of each size differ, as rows."""
+    rows = []
+    for size in sorted({size for size, _ in kinds}):
+        errors = {
+            model: split_means(kinds[size, model])
+            for model in COLOURS
+            if (size, model) in kinds
+        }
+        rows += difference_rows(errors, f", {size}")
+    return rows
 
 
 def print_errors(kinds):
@@ -118,7 +120,7 @@ def print_errors(kinds):
                 f"{model} {size}",
                 str(len(splits)),
                 *summarize(percentages(rows, "test_error"), decimals=1),
-                show(interval(means)),
+                format_percent(interval(means)),
                 f"{np.mean(percentages(rows, 'train_error')):.1f}",
                 f"{np.median([int(row['epochs']) for row in rows]):g}",
                 ", ".join(sorted({lr for lr, _ in chosen})) or "0.0003",
@@ -129,44 +131,6 @@ def print_errors(kinds):
     columns += ["median", "q25", "q75", "95 % +-", "training", "epochs"]
     print("Test error in percent, of all networks and its mean over splits:\n")
     print_table([*columns, "rates", "the paper's median"], table)
-
-
-def print_differences(kinds):
-    """Print how models differ, paired by the split of the speakers."""
-    table = []
-    for size in sorted({size for size, _ in kinds}):
-        models = [m for m in COLOURS if (size, m) in kinds]
-        for one, other in itertools.combinations(models, 2):
-            a, b = (split_means(kinds[size, m]) for m in (other, one))
-            differences = [a[split] - b[split] for split in a if split in b]
-            if not differences:
-                continue
-            mean, half = np.mean(differences), interval(differences)
-            if np.isnan(half) or abs(mean) <= half:
-                verdict = "not told apart"
-            else:
-                winner, loser = (other, one) if mean < 0 else (one, other)
-                verdict = f"{winner} wins, {loser} loses"
-            table.append(
-                [
-                    f"{other} - {one}, {size}",
-                    str(len(differences)),
-                    f"{mean:+.1f}",
-                    show(half),
-                    verdict,
-                ]
-            )
-    print(
-        "Differences of the mean error, paired by split, with 95 % intervals "
-        "(of Student's t,\nnot corrected for their number; splits share "
-        "speakers, so they are too narrow):\n"
-    )
-    print_table(["difference", "splits", "mean", "95 % +-", ""], table)
-
-
-def show(number):
-    """A number in percent, or a dash where there is none."""
-    return "-" if np.isnan(number) else f"{number:.1f}"
 
 
 def draw(path, kinds, protocol):

@@ -94,6 +94,7 @@ class CTCOptions(Options):
     data_folder: OptionalFile
     num_speakers: Count
     phn_set: Literal[60, 48, 39]
+    fold: Literal[0, 1, 2, 3]
     target: Text
     error_name: Name
     valid_annotation: FileName
@@ -156,6 +157,16 @@ class CTCOptions(Options):
     ] = None
     number_of_fit_epochs: Few = None
     fit_lr: Positive = None
+
+    @model_validator(mode="after")
+    def check_fold(self):
+        """It is one of NLTK's sample, which has to be given."""
+        if self.fold and (self.skip_prep or self.data_folder is None):
+            raise InputError(
+                f"fold={self.fold}: expected 0, unless --data_folder is NLTK's "
+                f"sample of TIMIT, and prepared (no --skip_prep)."
+            )
+        return self
 
     @model_validator(mode="after")
     def check_units(self):

@@ -5,10 +5,12 @@ All get the same epochs, seeds and learning rates, and of these each gets the
 one of its lowest error on the development set.
 
 > python study.py --data_folder /path/to/TIMIT --output_folder results/study
+> python study.py --data_folder nltk_data --folds 0 1 2 3
 
-What train.py takes may follow, and holds for all. A study that was interrupted
-goes on with the same command. It writes study.csv (a row for each training) and
-study.md (the table).
+With all folds of NLTK's sample each of its speakers is in a test, and layers
+are compared by pairs, fold by fold. What train.py takes may follow, and holds
+for all. A study that was interrupted goes on with the same command. It writes
+study.csv (a row for each training) and study.md (the tables).
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -29,12 +31,18 @@ from typing import NamedTuple
 
 import numpy as np
 from options import CTCOptions
+from timit_prepare import find_corpus
 from tqdm import tqdm
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
 from speechbrain_cwrnn.lock import sole_run
 from speechbrain_cwrnn.outputs import check_writes
+from speechbrain_cwrnn.paired import (
+    difference_rows,
+    mean_by_split,
+    print_differences,
+)
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import (
     RESULTS,
@@ -74,14 +82,16 @@ class Run(NamedTuple):
     layer: str
     units: int
     rate: float
+    fold: int
     seed: int
 
     def folder(self, args):
         """Where it writes."""
         name = re.sub(r"\W+", "_", self.layer).lower()
-        return (
-            Path(args.output_folder) / name / f"{self.rate:g}" / f"{self.seed}"
-        )
+        place = Path(args.output_folder, name, f"{self.rate:g}")
+        if self.fold:
+            place /= f"fold_{self.fold}"
+        return place / f"{self.seed}"
 
     def command(self, args):
         """The arguments of train.py."""
@@ -89,8 +99,9 @@ class Run(NamedTuple):
         return [
             *(str(FOLDER / "hparams" / f"{name}.yaml"), *options),
             *("--rnn_neurons", str(self.units), "--lr", f"{self.rate}"),
-            *("--seed", str(self.seed), *args.options),
-            *("--output_folder", str(self.folder(args)), "--noprogressbar"),
+            *("--fold", f"{self.fold}", "--seed", f"{self.seed}"),
+            *(*args.options, "--noprogressbar"),
+            *("--output_folder", str(self.folder(args))),
         ]
 
     def train(self, args):
@@ -115,15 +126,20 @@ class Run(NamedTuple):
         return folder.with_name(f"{folder.name}.out")
 
 
+def load(layer, units, args):
+    """What train.py has of one of the runs."""
+    run = Run(layer, units, args.rates[0], max(args.folds), args.seeds[0])
+    file, _, overrides = parse_arguments(run.command(args))
+    return load_hparams(file, overrides, CTCOptions)
+
+
 def find_units(layer, args):
     """Units, a multiple of four, for about as many parameters as wanted; and
     how many that are."""
     counts = {}
 
     def count(fours):
-        run = Run(layer, 4 * fours, args.rates[0], args.seeds[0])
-        file, _, overrides = parse_arguments(run.command(args))
-        model = load_hparams(file, overrides, CTCOptions)["model"]
+        model = load(layer, 4 * fours, args)["model"]
         counts[4 * fours] = sum(p.numel() for p in model.parameters())
         return counts[4 * fours]
 
@@ -168,16 +184,30 @@ def measure(run, args):
     return float(row["valid"]), float(row["test"]), seconds_an_epoch(folder)
 
 
-def summarize_rate(runs, size, measured):
-    """The row of a layer with one learning rate, after what it is judged by."""
+def choose(runs, measured):
+    """Those of the rate that is best on the development set, of the runs of a
+    layer on one fold. One that fails now and then is worse than one that does
+    not."""
+    rates = {}
+    for run in runs:
+        rates.setdefault(run.rate, []).append(run)
+
+    def judge(rate):
+        valid = [measured[run][0] for run in rates[rate]]
+        failed = int(np.isnan(valid).sum())
+        return failed, np.inf if failed == len(valid) else np.nanmean(valid)
+
+    return rates[min(rates, key=judge)]
+
+
+def summarize_layer(runs, size, measured):
+    """The row of a layer, of the runs that were chosen."""
     valid, test, seconds = np.transpose([measured[run] for run in runs])
     number, failed, mean, sd, *_ = summarize(test, decimals=2)
     valid, seconds = (summarize(n, decimals=2)[2] for n in (valid, seconds))
-    # One that fails now and then is worse than one that does not.
-    judged_by = int(failed), np.inf if valid == "-" else float(valid)
-    rate = f"{runs[0].rate:g}"
-    return judged_by, [
-        *(runs[0].layer, str(runs[0].units), str(size), rate),
+    rates = ", ".join(f"{rate:g}" for rate in sorted({r.rate for r in runs}))
+    return [
+        *(runs[0].layer, str(runs[0].units), str(size), rates),
         *(number, failed, valid, mean, sd, seconds),
     ]
 
@@ -196,6 +226,15 @@ def main():
         metavar="LAYER",
         help=", ".join(LAYERS),
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        nargs="+",
+        choices=range(4),
+        default=[0],
+        metavar="FOLD",
+        help="of NLTK's sample of TIMIT, 0 to 3",
+    )
     parser.add_argument("--num_params", type=int, default=170_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
@@ -203,22 +242,30 @@ def main():
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     args, args.options = parser.parse_known_args()
+    args.folds = sorted(set(args.folds))
     try:
         if args.jobs < 1:
             raise InputError(f"--jobs {args.jobs}: expected at least 1.")
         check_writes(args.output_folder, ["study.csv", "study.md"])
         with sole_run(args.output_folder):
-            write_study(compare(args), args)
+            write_study(*compare(args), args)
     except (InputError, OSError) as error:
         sys.exit(f"Error: {error}")
 
 
 def compare(args):
-    """A row for each layer, at its best rate by the development set."""
+    """A row for each layer, at the best rate for each fold by its development
+    set; and the errors of the layer by the fold."""
+    if max(args.folds):
+        # Few corpora have more than one.
+        data_folder = load(args.layers[0], 4, args)["data_folder"]
+        find_corpus(data_folder, max(args.folds))
     found = {layer: find_units(layer, args) for layer in args.layers}
     runs = [
-        Run(layer, found[layer][0], rate, seed)
-        for seed, rate, layer in product(args.seeds, args.rates, args.layers)
+        Run(layer, found[layer][0], rate, fold, seed)
+        for seed, rate, fold, layer in product(
+            args.seeds, args.rates, args.folds, args.layers
+        )
     ]
     for run in runs:
         shown = run.shown(args)
@@ -236,24 +283,37 @@ def compare(args):
     measured = {run: measure(run, args) for run in runs}
     write_csv(
         Path(args.output_folder) / "study.csv",
-        ["layer", "units", "parameters", "rate", "seed", *MEASURED],
+        ["layer", "units", "parameters", *Run._fields[2:], *MEASURED],
         [
             [run.layer, run.units, found[run.layer][1], *run[2:], *numbers]
             for run, numbers in measured.items()
         ],
     )
-    rows = {layer: [] for layer in args.layers}
-    for layer, rate in product(args.layers, args.rates):
-        mine = [run for run in runs if (run.layer, run.rate) == (layer, rate)]
-        rows[layer].append(summarize_rate(mine, found[layer][1], measured))
-    return [min(of_rates)[1] for of_rates in rows.values()]
+    rows, errors = [], {}
+    for layer in args.layers:
+        mine = [run for run in runs if run.layer == layer]
+        best = []
+        for fold in args.folds:
+            best += choose([r for r in mine if r.fold == fold], measured)
+        rows.append(summarize_layer(best, found[layer][1], measured))
+        tests = [measured[run][1] for run in best]
+        errors[layer] = mean_by_split([run.fold for run in best], tests)
+    return rows, errors
 
 
-def write_study(rows, args):
-    """Show the table, and write it with what it was made by."""
+def name_folds(folds):
+    """What the title says of them."""
+    if folds == [0]:
+        return ""
+    return f"folds {', '.join(map(str, folds))} of the speakers, "
+
+
+def write_study(rows, errors, args):
+    """Show the tables, and write them with what they were made by."""
     corpora = {
-        row["corpus"]
-        for path in Path(args.output_folder).glob(f"*/*/*/{RESULTS}")
+        # Of each fold it has the number.
+        row["corpus"].partition(", fold")[0]
+        for path in Path(args.output_folder).rglob(RESULTS)
         for row in read_results(path.parent, {})
     }
     text = io.StringIO()
@@ -261,11 +321,16 @@ def write_study(rows, args):
         print_provenance(["study.py", *sys.argv[1:]])
         print(
             f"\nPhonemes by CTC, {', '.join(sorted(corpora))}: error rates in "
-            f"percent, seeds {', '.join(map(str, args.seeds))}, of the rates "
+            f"percent, {name_folds(args.folds)}seeds "
+            f"{', '.join(map(str, args.seeds))}, of the rates "
             f"{', '.join(f'{rate:g}' for rate in args.rates)} the best on the "
             f"development set\n"
         )
         print_table(COLUMNS, rows)
+        if len(args.folds) > 1:
+            print()
+            rows = difference_rows(errors)
+            print_differences(rows, "fold", "speakers to learn from")
     with whole_file(Path(args.output_folder) / "study.md") as path:
         Path(path).write_text(text.getvalue(), encoding="utf-8")
     print(text.getvalue(), end="")

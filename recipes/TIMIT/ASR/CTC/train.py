@@ -257,8 +257,14 @@ def prepare(hparams, in_use):
             hparams["num_speakers"],
         )
         prepare_timit(
-            data_folder, *manifests, phn_set=hparams["phn_set"], in_use=in_use
+            data_folder,
+            *manifests,
+            phn_set=hparams["phn_set"],
+            fold=hparams["fold"],
+            in_use=in_use,
         )
+        if hparams["fold"]:
+            corpus += f", fold {hparams['fold']}"
     # A tokenizer that is there may have been learnt from other words. One that
     # the user brought along is elsewhere.
     own = Path(hparams["save_folder"]).resolve()
