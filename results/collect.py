@@ -33,6 +33,7 @@ STUDIES = [
         "TIMIT/ASR/CTC",
         ["phonemes", "phonemes-relu", "phonemes-folds", "phonemes-synthetic"],
     ),
+    ("Spoken digits", "Digits", ["digits"]),
     ("Long memory", "Memory", ["memory"]),
 ]
 HEAD = """\
