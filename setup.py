@@ -45,6 +45,7 @@ setup(
         "soundfile>=0.12.1",
         "filelock>=3.30.0",
         "numpy>=1.26.4",
+        "scipy",
         "numba>=0.58.1",
         "pydantic>=2.8.2",
         "matplotlib",

@@ -118,7 +118,7 @@ def check_cells(cells):
         check_writes(cell.folder, [SHOWN])
 
 
-def run_cells(cells, jobs):
+def run_cells(cells, jobs, initializer=None):
     """Run what is not done yet, and show the progress.
 
     Arguments
@@ -128,8 +128,10 @@ def run_cells(cells, jobs):
         there, and run(), which trains it; what that shows goes to shown.txt.
     jobs : int
         How many at a time.
+    initializer : callable
+        What each process calls first.
     """
-    with workers(jobs) as pool:
+    with workers(jobs, initializer) as pool:
         runs = pool.map(_run_cell, cells)
         list(tqdm(runs, "study", len(cells), unit="run", smoothing=0))
 

@@ -293,6 +293,16 @@ class TestStudy:
         study("--num_seeds", 1)
         assert len(calls) == 1 + 16
 
+    def test_set_up(self, study, recipe, monkeypatch):
+        """Workers are, and no process besides."""
+        calls = []
+        monkeypatch.setattr(
+            recipe.study, "run_cells", lambda *args: calls.append(args)
+        )
+        study("--jobs", 3)
+        ((_, *options),) = calls
+        assert options == [3, recipe.study.set_up]
+
     def test_same_weights(self, study, recipe, monkeypatch):
         """The seed is all that they hang on."""
         drawn = []

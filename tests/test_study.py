@@ -10,6 +10,8 @@ import torch
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.study import begin_study, run_cells, workers
 
+SMALLEST = torch.finfo(torch.float32).smallest_normal
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -22,21 +24,22 @@ class Cell:
         return (self.folder / "done.txt").exists()
 
     def run(self):
-        """Says how many threads it has."""
-        print(self.folder.name, torch.get_num_threads())
+        """Says how many threads it has, and whether it was told to flush."""
+        print(self.folder.name, torch.get_num_threads(), fade(SMALLEST))
         print("a warning", file=sys.stderr)
         (self.folder / "done.txt").write_text("done")
 
 
 def test_runs_what_is_not_done(tmp_path, capfd):
-    """Each in a process with one thread; what it shows goes to a file."""
+    """Each in a process with one thread, which is told what to do first; what
+    it shows goes to a file."""
     cells = [Cell(tmp_path / "study" / name) for name in ("a", "b", "c")]
     cells[1].folder.mkdir(parents=True)
     (cells[1].folder / "done.txt").write_text("before")
-    run_cells(cells, jobs=2)
+    run_cells(cells, jobs=2, initializer=flush)
     for cell in (cells[0], cells[2]):
         shown = (cell.folder / "shown.txt").read_text()
-        assert shown == f"{cell.folder.name} 1\na warning\n"
+        assert shown == f"{cell.folder.name} 1 0.0\na warning\n"
     assert [path.name for path in cells[1].folder.iterdir()] == ["done.txt"]
     assert (cells[1].folder / "done.txt").read_text() == "before"
     out, err = capfd.readouterr()
@@ -56,12 +59,11 @@ def fade(x):
 @pytest.mark.slow
 def test_initializer():
     """Each worker calls it first."""
-    smallest = torch.finfo(torch.float32).smallest_normal
-    assert fade(smallest) > 0
+    assert fade(SMALLEST) > 0
     with workers(1, flush) as pool:
-        assert list(pool.map(fade, [smallest])) == [0.0]
+        assert list(pool.map(fade, [SMALLEST])) == [0.0]
     with workers(1) as pool:
-        assert list(pool.map(fade, [smallest]))[0] > 0
+        assert list(pool.map(fade, [SMALLEST]))[0] > 0
 
 
 class TestBegin:

@@ -91,8 +91,6 @@ class Cell:
 
     def run(self):
         """Train the network, and write its errors in percent."""
-        # What fades away takes three times as long else.
-        torch.set_flush_denormal(True)
         train, valid, test = read_strings(self.data_folder, self.speaker)
         task = TASKS[self.task]
         torch.manual_seed(self.seed)
@@ -121,6 +119,12 @@ class Cell:
         """Errors in percent, seconds an epoch, parameters."""
         (row,) = read_results(self.folder, MEASURED)
         return [*(float(row[name]) for name in MEASURED), int(row["size"])]
+
+
+def set_up():
+    """Prepare a worker."""
+    # What fades away takes three times as long else.
+    torch.set_flush_denormal(True)
 
 
 @functools.lru_cache(maxsize=3)
@@ -287,7 +291,7 @@ def main(arguments):
         ]
         begin_study(folder, {"recordings": b"".join(recordings)})
         try:
-            run_cells(cells, args.jobs)
+            run_cells(cells, args.jobs, set_up)
         finally:
             # Also of a part, where it is interrupted.
             write_study(folder, cells, ["study.py", *arguments])
