@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-r"""Time the kernels for the GPU with other blocks, warps and stages.
+r"""Time the kernels for the GPU with other options.
 
 > python benchmarks/tune_gpu.py --csv tune.csv
 > python benchmarks/tune_gpu.py --dtype bfloat16 --group 64 --csv tune.csv
 
-For each group size, cell, dtype (float32 exact, and rounded to TF32) and number
-of sequences, each candidate is checked against the loop in PyTorch, then timed.
-Prints the best ones beside what `gpu.options` has, which stays as it is; --csv
-adds the rows of all. What does not compile, fit or compute the right numbers
-has a note in place of times. It needs torch and triton alone.
+For each group size, cell, dtype and number of sequences, each candidate is
+checked against the loop in PyTorch, then timed. Prints the best ones beside
+what `gpu.make_plan` has, which stays as it is; --csv adds the rows of all. What
+does not compile, fit or compute the right numbers has a note in place of times.
+It needs torch and triton alone.
 
 With TRITON_INTERPRET=1, --device cpu tries the script, not the speed.
 
@@ -37,12 +37,12 @@ from speechbrain_cwrnn.sweep import Group, eager, gpu
 DTYPES = {
     "bfloat16": torch.bfloat16,
     "float32": torch.float32,
-    "tf32": torch.float32,
     "float16": torch.float16,
 }
 CELLS = {"plain": Cell(), "gated": Cell(gated=True)}
 # What tells one table of candidates from another.
 CASE = ["cell", "dtype", "group", "batch"]
+CANDIDATE = ["kernels", "block", "rows", "warps", "stages"]
 # In one go, so that the host prepares a launch while another one runs.
 LAUNCHES = 10
 # What a kernel that does not compile, fit or run may raise.
@@ -51,18 +51,18 @@ FAILURES = (TritonError, RuntimeError)
 
 @dataclass
 class Candidate:
-    """The engine for the GPU, with options of its own."""
+    """The engine for the GPU, with a plan of its own."""
 
-    how: dict
+    plan: gpu.Plan
 
     def forward(self, group, z):
         """As `gpu.forward`."""
-        gpu.launch("forward_kernel", group, (z,), self.how)
+        gpu.launch("forward_kernel", group, (z,), self.plan)
 
     def backward(self, group, z, dstate, dz):
         """As `gpu.backward`."""
         z = z if group.cell.gated else None
-        gpu.launch("backward_kernel", group, (z, dstate, dz), self.how)
+        gpu.launch("backward_kernel", group, (z, dstate, dz), self.plan)
 
 
 class Problem:
@@ -81,7 +81,7 @@ class Problem:
         self.dstate = draw(1, B, 1 + N, k, scale=1)
         self.exact = self.solve(eager, torch.float64)
         # As in the tests: twice the error of plain PyTorch, and a rounding.
-        eps = 2**-9 if dtype == "tf32" else torch.finfo(DTYPES[dtype]).eps
+        eps = torch.finfo(DTYPES[dtype]).eps
         self.allowed = [
             2 * error + eps * float(exact.abs().max())
             for error, exact in zip(self.errors(eager), self.exact)
@@ -119,27 +119,61 @@ class Problem:
         return None
 
 
-def candidates(how):
-    """Ways to compile the kernels: the one in use, then those around it."""
-    warps = how["num_warps"]
-    others = [
-        {**how, "BB": block, "num_warps": num_warps, "STAGES": stages}
-        for block, num_warps, stages in itertools.product(
-            (4, 8, 16), (warps // 2, warps, 2 * warps), (2, 3, 4)
-        )
+def candidates(chip, dtype, k, B, cell):
+    """Plans: the one in use, then those around it."""
+    in_use = gpu.make_plan(chip, dtype, k, 1, B, cell)
+    vectors = gpu.plan_vectors(chip, k, 1, B, cell)
+    plans = [in_use, vectors]
+    if vectors.options["PARTS"] > 1:
+        rows = vectors.options["ROWS"]
+        plans += [
+            gpu.plan_vectors(chip, k, 1, B, cell, other)
+            for other in (rows // 2, 2 * rows)
+        ]
+    plans = [
+        with_options(plan, num_warps=warps)
+        for plan in plans
+        for warps in around(plan.options["num_warps"])
     ]
-    return [how, *(other for other in others if other != how)]
+    weights = dtype.itemsize * cell.columns * vectors.options["BK"] ** 2
+    if dtype != torch.float32 and weights <= 2 * gpu.SMALL_MEMORY:
+        matrices = gpu.plan_matrices(dtype, k, 1, B, cell)
+        plans += [
+            with_options(
+                matrices, BB=block, num_warps=warps, STAGES=stages
+            )._replace(grid=(1, math.ceil(B / block)))
+            for block, warps, stages in itertools.product(
+                (4, 8, 16), around(matrices.options["num_warps"]), (2, 3, 4)
+            )
+        ]
+    found = [in_use]
+    return found + [
+        plan for i, plan in enumerate(plans) if plan not in found + plans[:i]
+    ]
 
 
-def compile_all(hows, problem):
+def around(warps):
+    """Half as many, as many, twice as many, as far as there are."""
+    return [n for n in (warps // 2, warps, 2 * warps) if 1 <= n <= 16]
+
+
+def with_options(plan, **options):
+    """A plan with other options."""
+    return plan._replace(options={**plan.options, **options})
+
+
+def compile_all(plans, problem):
     """Compile side by side what is then found compiled."""
 
-    def run(how):
+    def run(plan):
+        # One block is enough; there is one team, then.
+        _, *parts = plan.grid
+        few = plan._replace(grid=(1, *parts), sizes=(1, 1)[: len(plan.sizes)])
         with suppress(*FAILURES):
-            problem.solve(Candidate(how))
+            problem.solve(Candidate(few))
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(run, hows))
+        list(pool.map(run, plans))
 
 
 def measure(engine, problem, watch, repeats):
@@ -171,15 +205,15 @@ def measure(engine, problem, watch, repeats):
 
 def tune(cell, dtype, k, B, args):
     """The rows of all candidates of a case, the one in use first."""
-    torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
     problem = Problem(CELLS[cell], dtype, k, B, args.time, args.device)
-    hows = candidates(gpu.options(DTYPES[dtype], k, 1, B, CELLS[cell]))
+    chip = gpu.find_chip(torch.device(args.device))
+    plans = candidates(chip, DTYPES[dtype], k, B, CELLS[cell])
     if problem.state.is_cuda:
-        compile_all(hows, Problem(CELLS[cell], dtype, k, 1, 1, args.device))
+        compile_all(plans, Problem(CELLS[cell], dtype, k, 1, 1, args.device))
     watch, rows = Stopwatch(args.device), []
-    for how in hows:
+    for plan in plans:
         forward, backward, note = measure(
-            Candidate(how), problem, watch, args.repeats
+            Candidate(plan), problem, watch, args.repeats
         )
         rows.append(
             {
@@ -188,10 +222,12 @@ def tune(cell, dtype, k, B, args):
                 "group": k,
                 "batch": B,
                 "time": args.time,
-                "block": how["BB"],
-                "warps": how["num_warps"],
-                "stages": how["STAGES"],
-                "in_use": how is hows[0],
+                "kernels": plan.kernels.removeprefix("gpu_"),
+                "block": plan.options["BB"],
+                "rows": plan.options.get("ROWS", plan.options["BK"]),
+                "warps": plan.options["num_warps"],
+                "stages": plan.options.get("STAGES", 1),
+                "in_use": plan is plans[0],
                 "forward_us": f"{forward:.4g}",
                 "backward_us": f"{backward:.4g}",
                 "note": note,
@@ -215,7 +251,7 @@ def print_best(rows):
         right = [row for row in rows if not row["note"]]
         cells = [in_use[name] for name in CASE] + [direction]
         for row in (in_use, min(right, key=total, default=in_use)):
-            cells += [row["block"], row["warps"], row["stages"]]
+            cells += [row[name] for name in CANDIDATE]
             cells += [f"{total(row):.3f}"]
         print(f"| {' | '.join(map(str, cells))} |")
 
@@ -223,15 +259,16 @@ def print_best(rows):
 def parse_arguments():
     """What the user wants to know."""
     parser = argparse.ArgumentParser(
-        description="Time the GPU's kernels with other blocks, warps, stages.",
+        description="Time the GPU's kernels with other options.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     # The most telling ones first.
-    add("--group", type=count, nargs="+", default=[64, 128, 32, 256, 16])
+    add("--group", type=count, nargs="+", default=[64, 128, 384, 32, 512, 16])
     add("--cell", nargs="+", default=list(CELLS), choices=CELLS)
     add("--dtype", nargs="+", default=list(DTYPES), choices=DTYPES)
-    add("--batch", type=count, nargs="+", default=[16, 2112], help="sequences")
+    sequences = [16, 264, 1056]
+    add("--batch", type=count, nargs="+", default=sequences, help="sequences")
     add("--time", type=count, default=256, help="steps")
     add("--device", type=device, default="cuda", help="such as cuda")
     add("--repeats", type=count, default=3, help=f"of {LAUNCHES} launches")
@@ -245,7 +282,7 @@ def main():
     torch.manual_seed(0)
     columns = [*CASE, "direction"]
     for which in ("in use", "best"):
-        columns += [f"{which}: block", "warps", "stages", "us a step"]
+        columns += [f"{which}: {CANDIDATE[0]}", *CANDIDATE[1:], "us a step"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     device = torch.device(args.device)
     for k, cell, dtype, B in itertools.product(

@@ -32,7 +32,7 @@ inputs : what each group sees of the input, at its ticks
 norm : how that is normalised, at the ticks alone
 sweep : one way through time, group by group, slow to fast; the equations
     holding : what is held, read at other times
-    eager, gpu, gpu_kernels : its engines
+    eager, gpu : its engines; gpu_vectors, gpu_matrices, gpu_cells : kernels
 stepwise : the other way, all groups at once, for small networks
     cpu, cpu_kernels, vectors : its engine
 backend : which way, and which engine

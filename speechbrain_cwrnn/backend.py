@@ -96,7 +96,9 @@ def choose_name(backend, x, groups):
         case = x.device, x.dtype, max(groups.group_sizes), groups.cell
         if backend == "triton":
             gpu.require(*case)
-        if gpu.supports(*case):
+            return "triton"
+        sequences = x.shape[:-2].numel()
+        if gpu.supports(*case) and gpu.is_fast(*case, sequences):
             return "triton"
     small = runs and _is_small(
         x.shape[:-2].numel(), groups.periods, groups.group_sizes, groups.cell

@@ -369,10 +369,11 @@ def test_tune(tmp_path):
     first, *others = rows
     assert first["in_use"] == "True"
     assert {row["in_use"] for row in others} == {"False"}
-    names = ("block", "warps", "stages")
-    assert len({tuple(row[name] for name in names) for row in rows}) == 27
-    assert len(rows) == 27
-    assert "| gated | float16 | 16 | 2 | both | 8 | 2 | 3 |" in printed
+    names = ("kernels", "block", "rows", "warps", "stages")
+    assert len({tuple(row[name] for name in names) for row in rows}) == 30
+    assert len(rows) == 30
+    start = "| gated | float16 | 16 | 2 | both | vectors | 1 | 16 | 2 | 1 |"
+    assert start in printed
     for row in rows:
         assert not row["note"]
         assert min(float(row["forward_us"]), float(row["backward_us"])) > 0
@@ -385,17 +386,48 @@ def tuning():
     return runpy.run_path(str(TUNE))
 
 
-def test_candidates(tuning):
-    """What is in use is one of them, and comes first."""
-    how = gpu.options(torch.bfloat16, 64, R=1, B=16, cell=Cell())
-    found = tuning["candidates"](how)
-    assert found[0] is how
-    names = ("BB", "num_warps", "STAGES")
-    values = [[c[name] for name in names] for c in found]
-    expected = itertools.product((4, 8, 16), (2, 4, 8), (2, 3, 4))
-    assert sorted(values) == sorted(map(list, expected))
-    for candidate in found:
-        assert {**candidate, **{name: how[name] for name in names}} == how
+H100 = gpu.Chip(multiprocessors=132, memory=227 * 1024)
+
+
+@pytest.mark.parametrize(
+    "dtype, k, expected",
+    [
+        (torch.float32, 64, {("gpu_vectors", 1, 64): {2, 4, 8}}),
+        (
+            torch.bfloat16,
+            64,
+            {("gpu_vectors", 1, 64): {2, 4, 8}}
+            | {
+                ("gpu_matrices", block, None): {2, 4, 8} for block in (4, 8, 16)
+            },
+        ),
+        (
+            torch.float32,
+            384,
+            {
+                ("gpu_vectors", 2, 32): {4, 8, 16},
+                ("gpu_vectors", 1, 64): {8, 16},
+                ("gpu_vectors", 1, 128): {8, 16},
+            },
+        ),
+    ],
+)
+def test_candidates(tuning, dtype, k, expected):
+    """What is in use is one of them, and comes first; each once."""
+    in_use = gpu.make_plan(H100, dtype, k, 1, 16, Cell())
+    found = tuning["candidates"](H100, dtype, k, 16, Cell())
+    assert found[0] == in_use and found.count(in_use) == 1
+    warps = {}
+    for plan in found:
+        how = plan.options
+        case = plan.kernels, how["BB"], how.get("ROWS")
+        warps.setdefault(case, []).append(how["num_warps"])
+        if plan.kernels == "gpu_matrices":
+            assert plan.grid == (1, 16 // how["BB"])
+    stages = {"gpu_vectors": 1, "gpu_matrices": 3}
+    assert {case: set(some) for case, some in warps.items()} == expected
+    for case, some in warps.items():
+        assert len(some) == stages[case[0]] * len(expected[case])
 
 
 class Clock:
@@ -465,7 +497,9 @@ def test_best(tuning, capsys):
             "dtype": "float16",
             "group": 16,
             "batch": 2,
+            "kernels": "matrices",
             "block": block,
+            "rows": 16,
             "warps": 4,
             "stages": 3,
             "forward_us": forward,
@@ -473,21 +507,25 @@ def test_best(tuning, capsys):
             "note": note,
         }
 
+    def line(direction, in_use, time, best, shortest):
+        case = f"| plain | float16 | 16 | 2 | {direction}"
+        of = "| matrices | {} | 16 | 4 | 3 | {} "
+        return f"{case} {of.format(in_use, time)}{of.format(best, shortest)}|"
+
     rows = [row(8, "5", "5"), row(4, "1", "7"), row(16, "9", "4")]
     faulty = row(32, "nan", "nan", note="out of resource")
     tuning["print_best"]([*rows, faulty])
-    start = "| plain | float16 | 16 | 2 |"
     assert capsys.readouterr().out.splitlines() == [
-        f"{start} forward | 8 | 4 | 3 | 5.000 | 4 | 4 | 3 | 1.000 |",
-        f"{start} backward | 8 | 4 | 3 | 5.000 | 16 | 4 | 3 | 4.000 |",
-        f"{start} both | 8 | 4 | 3 | 10.000 | 4 | 4 | 3 | 8.000 |",
+        line("forward", 8, "5.000", 4, "1.000"),
+        line("backward", 8, "5.000", 16, "4.000"),
+        line("both", 8, "10.000", 4, "8.000"),
     ]
     tuning["print_best"]([faulty, *rows])
     (*_, both) = capsys.readouterr().out.splitlines()
-    assert both == f"{start} both | 32 | 4 | 3 | nan | 4 | 4 | 3 | 8.000 |"
+    assert both == line("both", 32, "nan", 4, "8.000")
     tuning["print_best"]([faulty])
     (*_, both) = capsys.readouterr().out.splitlines()
-    assert both == f"{start} both | 32 | 4 | 3 | nan | 32 | 4 | 3 | nan |"
+    assert both == line("both", 32, "nan", 32, "nan")
 
 
 def run_gpu(out, python3=None, **environment):

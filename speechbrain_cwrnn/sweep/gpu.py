@@ -5,6 +5,11 @@ where the loop in PyTorch launches several kernels at every tick. It stores the
 states and, of a gated cell, what its backward pass needs; or the gradients of z
 and of the initial state.
 
+There are two of each: `gpu_vectors` multiplies the weights by the state of one
+sequence at a time, and `gpu_matrices` by those of a block of sequences, on
+tensor cores. The first ones take less time until there are many sequences, are
+exact in float32, and share a large group between multiprocessors.
+
 Authors
  * The speechbrain_cwrnn developers 2026
 """
@@ -13,6 +18,8 @@ import importlib
 import importlib.metadata
 import math
 import os
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 
@@ -32,17 +39,66 @@ TRITON = _installed("triton")
 # Earlier ones take no blocks of 8 sequences, and fetch nothing ahead.
 OLDEST_TRITON = (3, 5)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-# The weights of a group stay on the chip: on all GPUs there is room for so many
-# bytes of them, and for twice as many where a program may have this memory.
-WEIGHTS = 64 * 1024
-LARGE_MEMORY = 160 * 1024
 
+# Of `gpu_vectors`: weights and rows that a program has room for, where it is
+# not the only one to run a group, and sequences that it takes at once.
+WEIGHTS = 32 * 1024
+MOST_ROWS = 64
+MOST_SEQUENCES = 4
+# Units of the largest group that one program runs.
+LARGEST_ALONE = 128
+# How many blocks, one after the other, take programs that share a group no
+# longer than the loop in PyTorch takes for all sequences at once.
+MOST_TURNS = 4
+# Multiplications of a tick, of all sequences, from which tensor cores take less
+# time.
+MANY = 2**22
+
+# Of `gpu_matrices`: on all GPUs, there is room for so many bytes of weights,
+# and for twice as many where a program may have this memory.
+SMALL_MEMORY = 64 * 1024
+LARGE_MEMORY = 160 * 1024
 # By k padded. With fewer elements than threads, z would not be fetched ahead.
 _WARPS = {16: 2, 32: 4, 64: 4, 128: 8, 256: 16}
-_WARPS_EXACT = {16: 2, 32: 4, 64: 8, 128: 16}
 # Where there are fewer blocks of 16 sequences, halves of them keep more of the
 # GPU busy, and each step is shorter.
 _MANY_BLOCKS = 66
+
+
+class Chip(NamedTuple):
+    """What a device has.
+
+    Arguments
+    ---------
+    multiprocessors : int
+        How many.
+    memory : int
+        Bytes of shared memory that a program may have.
+    """
+
+    multiprocessors: int
+    memory: int
+
+
+class Plan(NamedTuple):
+    """How a group is run.
+
+    Arguments
+    ---------
+    kernels : str
+        The module that has them.
+    grid : tuple of int
+        The programs.
+    sizes : tuple of int
+        Arguments of the kernels that tell a program its part.
+    options : dict
+        What the kernels are compiled with.
+    """
+
+    kernels: str
+    grid: tuple
+    sizes: tuple
+    options: dict
 
 
 def forward(group, z):
@@ -62,7 +118,7 @@ def supports(device, dtype, k, cell):
         TRITON >= OLDEST_TRITON
         and dtype in DTYPES
         and _runs(device)
-        and k <= _largest_group(device, dtype, cell)
+        and k <= _largest_group(find_chip(device), cell)
     )
 
 
@@ -71,19 +127,43 @@ def require(device, dtype, k, cell):
     if not supports(device, dtype, k, cell):
         raise InputError(
             "backend='triton': expected float16, bfloat16 or float32, groups "
-            f"of at most {_largest_group(device, dtype, cell)} (the weights "
-            f"must fit in the GPU's shared memory), an NVIDIA GPU of compute "
-            f"capability 8.0 or later and triton {_dotted(OLDEST_TRITON)} or "
-            f"later, got {dtype}, groups of {k}, device {str(device)!r} and "
+            f"of at most {_largest_group(find_chip(device), cell)} (their "
+            "weights must fit in the GPU's registers), an NVIDIA GPU of "
+            f"compute capability 8.0 or later and triton "
+            f"{_dotted(OLDEST_TRITON)} or later, got {dtype}, groups of {k}, "
+            f"device {str(device)!r} and "
             f"{f'triton {_dotted(TRITON)}' if TRITON else 'no triton'}."
         )
 
 
-def options(dtype, k, R, B, cell):
-    """How the kernels are compiled and launched.
+def is_fast(device, dtype, k, cell, sequences):
+    """Whether this engine takes less time than a loop in PyTorch, where it is
+    supported."""
+    plan = make_plan(find_chip(device), dtype, k, 1, sequences, cell)
+    if plan.options.get("PARTS", 1) == 1:
+        return True
+    _, jobs = plan.sizes
+    return jobs <= MOST_TURNS * plan.grid[0]
+
+
+def find_chip(device):
+    """What a device has; triton's interpreter runs one program at a time."""
+    if device.type != "cuda":
+        return Chip(1, LARGE_MEMORY)
+    properties = torch.cuda.get_device_properties(device)
+    # PyTorch for AMD has no such number.
+    memory = getattr(properties, "shared_memory_per_block_optin", 0)
+    return Chip(properties.multi_processor_count, memory)
+
+
+@lru_cache
+def make_plan(chip, dtype, k, R, B, cell):
+    """How a group is run.
 
     Arguments
     ---------
+    chip : Chip
+        Where.
     dtype : torch.dtype
         One of `DTYPES`.
     k : int
@@ -97,37 +177,82 @@ def options(dtype, k, R, B, cell):
 
     Returns
     -------
-    dict
-        Arguments of the kernels: the block [BB, BK] of a step that a program
-        computes, the precision of products of float32, how many steps of z
-        are on their way at once, warps per program.
+    Plan
+        The kernels, the programs, and their options: the group size BK padded,
+        the sequences BB that a program takes at once, ...
 
     Example
     -------
     >>> from speechbrain_cwrnn.cells import Cell
-    >>> options(torch.bfloat16, 7, R=1, B=20, cell=Cell())["BK"]
-    16
+    >>> h100 = Chip(132, 227 * 1024)
+    >>> plan = make_plan(h100, torch.float32, 384, R=1, B=16, cell=Cell())
+    >>> plan.grid
+    (16, 6)
     """
-    single = dtype == torch.float32
-    exact = single and not _tf32_allowed()
-    BK = max(16, 1 << (k - 1).bit_length())
-    warps = (_WARPS_EXACT if exact else _WARPS)[BK]
-    weights = cell.columns * dtype.itemsize * BK**2
-    block = 8
-    # In float32, or with larger groups, more would not fit on all chips.
-    if not single and weights < WEIGHTS:
-        block = 16 if R * math.ceil(B / 16) >= _MANY_BLOCKS else 8
+    BK = _pad(k)
+    weights = cell.columns * BK**2
+    room = SMALL_MEMORY * (1 + (chip.memory >= LARGE_MEMORY))
+    if (
+        dtype != torch.float32
+        and dtype.itemsize * weights <= room
+        and R * B * weights >= MANY
+    ):
+        return plan_matrices(dtype, k, R, B, cell)
+    return plan_vectors(chip, k, R, B, cell)
+
+
+def plan_vectors(chip, k, R, B, cell, rows=None):
+    """As `make_plan`, by `gpu_vectors`; with so many rows to a program, or else
+    those of the table."""
+    BK, block = _pad(k), 1
+    rows = rows or _count_rows(chip, k, cell)
+    parts = math.ceil(k / rows)
+    # As many teams as can run at once, and have to: one that waits for a part
+    # that does not run yet would wait for ever.
+    teams = R * B if parts == 1 else chip.multiprocessors // parts
+    while block < MOST_SEQUENCES and R * math.ceil(B / block) > teams:
+        block *= 2
+    blocks = math.ceil(B / block)
+    options = {
+        **_options(k, block, cell),
+        "ROWS": rows,
+        "PARTS": parts,
+        # Where programs wait for each other, the memory has time enough.
+        "AHEAD": 4 if parts == 1 else 1,
+        "num_warps": max(2, BK // 16),
+        "num_stages": 1,
+    }
+    if parts > 1:
+        few = cell.columns * rows * BK <= WEIGHTS // 2
+        options |= {
+            "num_warps": 8 if few else 16,
+            "launch_cooperative_grid": True,
+        }
+    grid = min(R * blocks, teams), parts
+    return Plan("gpu_vectors", grid, (blocks, R * blocks), options)
+
+
+def plan_matrices(dtype, k, R, B, cell):
+    """As `make_plan`, by `gpu_matrices`."""
+    BK, block = _pad(k), 8
+    weights, warps = dtype.itemsize * cell.columns * BK**2, _WARPS[BK]
+    # With larger groups, more would not fit on all chips.
+    if weights < SMALL_MEMORY and R * math.ceil(B / 16) >= _MANY_BLOCKS:
+        block = 16
     # A gated cell has twice as many signals, which need room beside these. With
     # more warps, a thread would have too few registers.
-    if cell.gated and weights > WEIGHTS:
+    if cell.gated and weights > SMALL_MEMORY:
         block, warps = 4, 8
+    options = {**_options(k, block, cell), "STAGES": 3, "num_warps": warps}
+    return Plan("gpu_matrices", (R, math.ceil(B / block)), (), options)
+
+
+def _options(k, block, cell):
+    """Those of all kernels."""
     return {
         "K": k,
         "BB": block,
-        "BK": BK,
-        "PRECISION": "tf32" if single and not exact else "ieee",
-        "STAGES": 3,
-        "num_warps": warps,
+        "BK": _pad(k),
         "GATED": cell.gated,
         "NONLINEARITY": cell.nonlinearity,
         # Its default differs between versions of triton.
@@ -135,31 +260,49 @@ def options(dtype, k, R, B, cell):
     }
 
 
-def launch(kernel, group, signals, how=None):
-    """Run a kernel for a group, with the options `how` or else those of the
-    table."""
+def _pad(k):
+    """The next power of two, of at least 16."""
+    return max(16, 1 << (k - 1).bit_length())
+
+
+def _count_rows(chip, k, cell):
+    """How many rows of a group a program has."""
+    BK = _pad(k)
+    if BK <= LARGEST_ALONE or chip.multiprocessors == 1:
+        return BK
+    return max(1, min(MOST_ROWS, WEIGHTS // (cell.columns * BK)))
+
+
+def launch(kernel, group, signals, plan=None):
+    """Run a kernel for a group, by a plan or else by that of the table."""
     state, weight, mask, cell = group
     R, B, places, k = state.shape
     if R * B == 0:
         return
+    if plan is None:
+        chip = find_chip(weight.device)
+        plan = make_plan(chip, weight.dtype, k, R, B, cell)
     # Not earlier: triton need not be there, and takes time to import.
-    kernels = importlib.import_module("speechbrain_cwrnn.sweep.gpu_kernels")
-    if how is None:
-        how = options(weight.dtype, k, R, B, cell)
+    kernels = importlib.import_module(f"{__package__}.{plan.kernels}")
     # All is contiguous but for the replicas of z. It matters to the compiler
     # whether their pitch is a multiple of 16; that of a single one is not used.
     z = signals[0]
     pitch = 0 if z is None or R == 1 else z.stride(0)
+    mask = None if mask is None else mask.contiguous()
+    shared = ()
+    if plan.kernels == "gpu_vectors":
+        if kernel == "backward_kernel":
+            weight = weight.unflatten(1, (cell.columns, k)).mT
+        weight = weight.float()
+        teams, parts = plan.grid
+        arrived = None
+        if parts > 1:
+            arrived = state.new_zeros(teams, dtype=torch.int32)
+        shared = (arrived,)
+    args = state, *signals, weight.contiguous(), mask, *shared
     with torch.cuda.device_of(weight):
-        getattr(kernels, kernel)[R, math.ceil(B / how["BB"])](
-            state,
-            *signals,
-            weight.contiguous(),
-            None if mask is None else mask.contiguous(),
-            places - 1,
-            B,
-            pitch,
-            **how,
+        getattr(kernels, kernel)[plan.grid](
+            *args, places - 1, B, pitch, *plan.sizes, **plan.options
         )
 
 
@@ -175,27 +318,15 @@ def _runs(device):
     return torch.version.hip is None and properties.major >= 8
 
 
-def _largest_group(device, dtype, cell):
-    """Units, a power of two, of the largest group whose weights fit."""
-    room = 2 * WEIGHTS
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        # PyTorch for AMD has no such number.
-        name = "shared_memory_per_block_optin"
-        if getattr(properties, name, 0) < LARGE_MEMORY:
-            room = WEIGHTS
-    units = math.isqrt(room // (cell.columns * dtype.itemsize))
-    return 1 << (units.bit_length() - 1)
+def _largest_group(chip, cell):
+    """Units, a power of two, of the largest group that has programs enough."""
+    for power in range(LARGEST_ALONE.bit_length(), 16):
+        k = 1 << power
+        if math.ceil(k / _count_rows(chip, k, cell)) > chip.multiprocessors:
+            return k // 2
+    return k
 
 
 def _interpreted():
     """Whether triton runs kernels in Python, on the CPU, to debug them."""
     return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def _tf32_allowed():
-    """Whether the user lets products of float32 be rounded to TF32."""
-    matmul = torch.backends.cuda.matmul
-    # Once it has been used, the older name of the setting cannot be read.
-    precision = getattr(matmul, "fp32_precision", None)
-    return matmul.allow_tf32 if precision is None else precision == "tf32"

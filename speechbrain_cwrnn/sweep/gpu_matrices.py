@@ -1,4 +1,4 @@
-"""The kernels of `gpu.py`, apart because they need triton to be defined.
+"""The kernels of `gpu.py` for many sequences, by tensor cores.
 
 A program computes a block of sequences [BB, BK] of one replica, step by step;
 BK is the group size K padded to a power of two. The state, or its gradient,
@@ -12,51 +12,7 @@ Authors
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def _tanh(x):
-    # The usual forms overflow, or lose the digits of a small x.
-    magnitude = tl.abs(x)
-    e = tl.exp2(-2.8853900817779268 * magnitude)
-    large = 1 - 2 * (e / (1 + e))
-    # The polynomial of least relative error up to 1/2.
-    square = x * x
-    small = 0.017256979 * square - 0.053052943
-    small = small * square + 0.13325988
-    small = small * square - 0.3333315
-    small = small * square * x + x
-    # A NaN takes the second value of both.
-    large = tl.where(x < 0, -large, large)
-    return tl.where(magnitude < 0.5, small, large)
-
-
-@triton.jit
-def _sigmoid(x):
-    # This form does not overflow.
-    e = tl.exp2(-1.4426950408889634 * tl.abs(x))
-    return tl.where(x < 0, e, 1) / (1 + e)
-
-
-@triton.jit
-def _f(x, NONLINEARITY: tl.constexpr):
-    if NONLINEARITY == "tanh":
-        return _tanh(x)
-    return tl.where(x < 0, (0.01 * x) if NONLINEARITY == "leaky_relu" else 0, x)
-
-
-@triton.jit
-def _df(dy, y, NONLINEARITY: tl.constexpr):
-    """f'(x) dy, by y = f(x)."""
-    if NONLINEARITY == "tanh":
-        return (1 - y * y) * dy
-    return tl.where(
-        y <= 0, (0.01 * dy) if NONLINEARITY == "leaky_relu" else 0, dy
-    )
-
-
-@triton.jit
-def _read(pointer, inside):
-    return tl.load(pointer, mask=inside, other=0).to(tl.float32)
+from speechbrain_cwrnn.sweep.gpu_cells import df, f, read, sigmoid
 
 
 # N and B change between calls, and are no reason to compile anew.
@@ -74,7 +30,6 @@ def forward_kernel(
     BK: tl.constexpr,
     NONLINEARITY: tl.constexpr,
     GATED: tl.constexpr,
-    PRECISION: tl.constexpr,
     STAGES: tl.constexpr,
 ):
     """h[n] = f(z[n] + h[n-1] @ weight^T), or what a gated cell makes of both
@@ -98,18 +53,18 @@ def forward_kernel(
         w_gate = tl.load(weight + K * K, mask=square, other=0)
         m = 1.0
         if mask is not None:
-            m = _read(mask + (replica * B + b) * K + i, inside)
+            m = read(mask + (replica * B + b) * K + i, inside)
     h = tl.load(state, mask=inside, other=0)
     held = h.to(tl.float32)
     # With stages, z is fetched from memory some steps ahead (if K is even).
     for _ in tl.range(0, N, num_stages=STAGES):
         state += K
-        a = tl.dot(h, w, _read(z, inside), input_precision=PRECISION)
-        new = _f(a, NONLINEARITY)
+        a = tl.dot(h, w, read(z, inside))
+        new = f(a, NONLINEARITY)
         if GATED:
-            a = _read(z + K, inside)
-            a = tl.dot(h, w_gate, a, input_precision=PRECISION)
-            u = _sigmoid(a)
+            a = read(z + K, inside)
+            a = tl.dot(h, w_gate, a)
+            u = sigmoid(a)
             tl.store(z, new.to(w.dtype), mask=inside)
             tl.store(z + K, u.to(w.dtype), mask=inside)
             # In this form, a gate of one holds the state exactly.
@@ -139,7 +94,6 @@ def backward_kernel(
     BK: tl.constexpr,
     NONLINEARITY: tl.constexpr,
     GATED: tl.constexpr,
-    PRECISION: tl.constexpr,
     STAGES: tl.constexpr,
 ):
     """dz[n] = f'(h[n]) * (ds[n+1] + dz[n+1] @ weight), or that of a gated cell
@@ -166,25 +120,25 @@ def backward_kernel(
         z += replica * pitch + ((b + 1) * N - 1) * (C * K) + i
         m = 1.0
         if mask is not None:
-            m = _read(mask + (replica * B + b) * K + i, inside)
-    dh = _read(dstate, inside)
+            m = read(mask + (replica * B + b) * K + i, inside)
+    dh = read(dstate, inside)
     for _ in tl.range(0, N, num_stages=STAGES):
         dstate -= K
-        ds = _read(dstate, inside)
+        ds = read(dstate, inside)
         if GATED:
-            c, u = _read(z, inside), _read(z + K, inside)
+            c, u = read(z, inside), read(z + K, inside)
             z -= C * K
-            before = _read(state - K, inside)
-            dc = _df(dh * (1 - u) * m, c, NONLINEARITY).to(w.dtype)
+            before = read(state - K, inside)
+            dc = df(dh * (1 - u) * m, c, NONLINEARITY).to(w.dtype)
             du = (dh * (before - m * c) * u * (1 - u)).to(w.dtype)
             tl.store(dz + K, du, mask=inside)
-            ds = tl.dot(du, w_gate, ds + u * dh, input_precision=PRECISION)
+            ds = tl.dot(du, w_gate, ds + u * dh)
         else:
-            dc = _df(dh, _read(state, inside), NONLINEARITY).to(w.dtype)
+            dc = df(dh, read(state, inside), NONLINEARITY).to(w.dtype)
         tl.store(dz, dc, mask=inside)
         state -= K
         dz -= C * K
-        dh = tl.dot(dc, w, ds, input_precision=PRECISION)
+        dh = tl.dot(dc, w, ds)
         if BK != K:
             # Infinity times the zeros around the weights is not zero.
             dh = tl.where(i < K, dh, 0)
