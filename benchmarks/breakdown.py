@@ -21,7 +21,7 @@ from functools import partial
 
 import torch
 from arguments import check_units, count, device, dtype, groups
-from speed import machine, synchronize
+from speed import machine, record, synchronize
 
 from speechbrain_cwrnn import ClockworkRNN, inputs, stepwise, sweep
 from speechbrain_cwrnn.backend import ENGINES, choose
@@ -130,16 +130,8 @@ def measure_replayed(net, x, repeats):
 
     runs = {}
     for name, function in (("forward", forward), ("both", both)):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            function()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            function()
-        watch = Stopwatch("cuda")
-        runs[name] = [watch.run(graph.replay)[1][ALL] for _ in range(repeats)]
+        watch, replay = Stopwatch("cuda"), record(function)
+        runs[name] = [watch.run(replay)[1][ALL] for _ in range(repeats)]
     backward = [b - f for b, f in zip(runs["both"], runs["forward"])]
     return {
         ("forward", REPLAYED): runs["forward"],

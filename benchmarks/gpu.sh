@@ -55,33 +55,40 @@ for_dtypes() {
     return $status
 }
 
-tests() { python3 -m pytest -v -m gpu tests/test_gpu.py; }
-
-breakdown() {
-    for_dtypes "bfloat16 float32" benchmarks/breakdown.py \
-        --batch 16 --time 1000
+# Most of the time goes into compiling, on one core for each kernel.
+tests() {
+    local jobs=()
+    python3 -c "import xdist" 2>/dev/null && jobs=(-n auto)
+    python3 -m pytest -v -m gpu "${jobs[@]}" tests/test_gpu.py
 }
 
 # Most of the time goes into launches, some 10 us each: 270 a step for the
-# equations (256 steps in float64 and in dtype, for each of our engines, to
+# equations (64 steps in float64 and in dtype, for each of our engines, to
 # measure errors), 8 for eager, and 30 us a step for a large cuDNN layer.
 speed() {
-    local status=0 all="bfloat16 float32 float16"
-    local run=(benchmarks/speed.py --csv "$OUT/speed.csv")
-    for_dtypes "$all" "${run[@]}" --batch 16 64 --time 1000 --hidden 512 \
-        --backend auto eager per-group || status=1
-    for_dtypes "$all" "${run[@]}" --batch 16 256 --time 1000 \
+    local status=0
+    local run=(benchmarks/speed.py --csv "$OUT/speed.csv" --replay)
+    run+=(--error_steps 64 --repeats 5)
+    for_dtypes "float32 bfloat16" "${run[@]}" --batch 16 64 --time 1000 \
+        --hidden 512 --backend auto per-group || status=1
+    for_dtypes "float32 bfloat16" "${run[@]}" --batch 16 64 --time 1000 \
+        --hidden 512 --cell gated || status=1
+    for_dtypes "float32" "${run[@]}" --batch 16 --time 1000 \
         --hidden 256 1024 --backend auto per-group || status=1
-    for_dtypes "$all" "${run[@]}" --batch 16 --time 256 4000 --hidden 512 \
-        --backend auto per-group || status=1
-    for_dtypes float32 "${run[@]}" --batch 16 --time 256 --hidden 512 \
-        --backend auto loop --repeats 3 || status=1
+    for_dtypes "float32" benchmarks/speed.py --csv "$OUT/speed.csv" \
+        --error_steps 64 --repeats 3 --batch 16 --time 256 --hidden 512 \
+        --backend auto eager loop || status=1
     return $status
+}
+
+breakdown() {
+    for_dtypes "float32 bfloat16" benchmarks/breakdown.py \
+        --batch 16 --time 1000
 }
 
 tune() { python3 benchmarks/tune_gpu.py --csv "$OUT/tune.csv"; }
 
-export -f for_dtypes tests breakdown speed tune
+export -f for_dtypes tests speed breakdown tune
 
 # A part may run until so many seconds after the start: what it does not use is
 # left for the others.
@@ -110,8 +117,8 @@ if python3 -c "import pytest" 2>/dev/null; then
 else
     say "tests: skipped, pytest is not installed"
 fi
-run_part breakdown 190
-run_part speed 400
+run_part speed 330
+run_part breakdown 370
 run_part tune 530
 echo "---"
 cat "$OUT/summary.txt"

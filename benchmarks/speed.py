@@ -7,17 +7,20 @@ r"""Time a Clockwork RNN beside the layers that it takes the place of.
 > python benchmarks/speed.py --chunks 100 --batch 1 --time 1 4
 > python benchmarks/speed.py --device cuda --dtype bfloat16 --time 1000 \
       --batch 16 64 --backend auto eager per-group loop --csv speed.csv
+> python benchmarks/speed.py --device cuda --replay
 
 Prints a table and, with --csv, adds its rows to a file, which report.py makes
 a page of. All engines run in one process, in turns, so that what else the
 machine does hits all of them. Beside each time stands the error against the
 same computation in float64: the paper's equations as a loop for the Clockwork
 RNN, the layer itself for the others. A Clockwork RNN that is less exact than
-it should be is refused. Errors are those of the first 256 steps (their number
-is a column): on a GPU, the loop launches hundreds of kernels a step. float32 is
+it should be is refused. Errors are those of the first steps (their number is a
+column): on a GPU, the loop launches hundreds of kernels a step. float32 is
 float32 for all; by default, cuDNN rounds it to TF32. Numbers too small for a
-normalised float count as zero, on the CPU. It needs torch alone, and times
-SpeechBrain's Li-GRU, beside the gated layers, where SpeechBrain is installed.
+normalised float count as zero, on the CPU. With --replay, the layers are timed
+once more as recorded CUDA graphs, with which the host has nothing to do. It
+needs torch alone, and times SpeechBrain's Li-GRU, beside the gated layers,
+where SpeechBrain is installed.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -31,6 +34,7 @@ import itertools
 import platform
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,8 +43,6 @@ from arguments import check_units, count, device, dtype, groups, new_file
 from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, reference
 from speechbrain_cwrnn.backend import ENGINES
 from speechbrain_cwrnn.clock import ticks_before
-
-ERROR_STEPS = 256
 
 
 class InexactError(Exception):
@@ -208,7 +210,8 @@ def measure_times(layers, x, cotangent, args):
             layer(x)
 
     def forward_backward(layer):
-        layer(x)[0].backward(cotangent)
+        wrt = [x, *layer.parameters()]
+        torch.autograd.grad(layer(x)[0], wrt, cotangent)
 
     def streaming(layer):
         state = None
@@ -217,20 +220,42 @@ def measure_times(layers, x, cotangent, args):
                 _, state = layer(x, state)
 
     functions = (streaming,) if args.chunks else (forward, forward_backward)
+    runs = {
+        (name, function.__name__): partial(function, layer)
+        for name, layer in layers.items()
+        for function in functions
+    }
+    if args.replay:
+        runs |= {
+            (name, f"{direction}_replayed"): record(run)
+            for (name, direction), run in runs.items()
+        }
     times = {}
     # The first round warms up, and does not count.
     for repeat in range(args.repeats + 1):
-        for name, layer in layers.items():
-            for function in functions:
-                synchronize(x.device)
-                start = time.perf_counter()
-                function(layer)
-                synchronize(x.device)
-                elapsed = time.perf_counter() - start
-                runs = times.setdefault((name, function.__name__), [])
-                if repeat:
-                    runs.append(elapsed / (args.chunks or 1))
+        for name, run in runs.items():
+            synchronize(x.device)
+            start = time.perf_counter()
+            run()
+            synchronize(x.device)
+            elapsed = time.perf_counter() - start
+            found = times.setdefault(name, [])
+            if repeat:
+                found.append(elapsed / (args.chunks or 1))
     return times
+
+
+def record(function):
+    """What does on a GPU the same as a function, with no work for the host."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
 
 
 def synchronize(device):
@@ -257,9 +282,8 @@ def benchmark(B, T, F, H, args):
     layers = make_layers(B, F, H, args)
     x = torch.randn(B, T, F, device=device).to(dtype)
     cotangent = torch.randn(B, T, H, device=device).to(dtype)
-    errors = measure_errors(
-        layers, x[:, :ERROR_STEPS], cotangent[:, :ERROR_STEPS]
-    )
+    steps = args.error_steps
+    errors = measure_errors(layers, x[:, :steps], cotangent[:, :steps])
     times = measure_times(layers, x, cotangent, args)
     rows = []
     for (name, direction), runs in times.items():
@@ -281,7 +305,7 @@ def benchmark(B, T, F, H, args):
                 "q75_ms": f"{runs.quantile(0.75):.4g}",
                 "vs_lstm": f"{lstm.median() / runs.median():.2f}",
                 "max_error": f"{errors[name]['backward' in direction]:.1e}",
-                "error_steps": min(T, ERROR_STEPS),
+                "error_steps": min(T, steps),
                 "machine": machine(device),
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
@@ -358,11 +382,24 @@ def parse_arguments():
         "steps and with the state of the one before, or else whole sequences",
     )
     add("--repeats", type=count, default=7, help="timed runs of each")
+    add(
+        "--error_steps",
+        type=count,
+        default=256,
+        help="first ones, on which errors are measured",
+    )
+    add(
+        "--replay",
+        action="store_true",
+        help="also as recorded CUDA graphs, without the host's share",
+    )
     add("--csv", type=new_file, help="file that the rows are added to")
     args = parser.parse_args()
     check_units(parser, args, min(args.hidden))
     if args.chunks and not {"loop", "per-group"}.isdisjoint(args.backend):
         parser.error("--chunks: expected a --backend that carries a state.")
+    if args.replay and (args.device == "cpu" or args.chunks):
+        parser.error("--replay: expected --device cuda, and no --chunks.")
     if args.cell == "gated" and "per-group" in args.backend:
         parser.error("--backend per-group: expected --cell plain.")
     return args

@@ -94,6 +94,32 @@ def test_long_sequences(monkeypatch):
     assert {(row["time"], row["error_steps"]) for row in rows} == {(300, 256)}
 
 
+def test_replay(monkeypatch):
+    """Each function once more, as it was recorded."""
+    names = runpy.run_path(str(SPEED))
+    recorded, replayed = [], []
+
+    def record(function):
+        recorded.append(function)
+        return lambda: replayed.append(function)
+
+    scope = names["measure_times"].__globals__
+    monkeypatch.setitem(scope, "record", record)
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--repeats", "2"])
+    args = names["parse_arguments"]()
+    args.replay, layer = True, torch.nn.RNN(2, 3, batch_first=True)
+    x, cotangent = torch.ones(1, 4, 2), torch.ones(1, 4, 3)
+    times = names["measure_times"]({"a layer": layer}, x, cotangent, args)
+    directions = ["forward", "forward_backward"]
+    directions += [f"{direction}_replayed" for direction in directions]
+    assert [*times] == [("a layer", direction) for direction in directions]
+    assert all(len(runs) == 2 for runs in times.values())
+    assert replayed == 3 * recorded and len(recorded) == 2
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--replay"])
+    with pytest.raises(SystemExit):
+        names["parse_arguments"]()
+
+
 def test_chunks(monkeypatch):
     """Each goes on where the last one stopped; the time is that of one."""
     names = runpy.run_path(str(SPEED))
@@ -568,8 +594,8 @@ def test_gpu_parts(tmp_path, python3):
     assert [re.sub(r"\d+ s$", "_ s", line) for line in summary] == [
         "ran -",
         "tests: ended well (exit status 0), _ s",
-        "breakdown: failed (exit status 1), _ s",
         "speed: ended well (exit status 0), _ s",
+        "breakdown: failed (exit status 1), _ s",
         "tune: out of time (exit status 124), _ s",
     ]
     assert run.stdout.endswith("\n".join(["---", *summary, ""]))
@@ -585,7 +611,7 @@ def test_gpu_out_of_time(tmp_path, python3):
     """A part is stopped at its time, and what it has printed is kept."""
     script = tmp_path / "benchmarks" / "gpu.sh"
     script.parent.mkdir()
-    times = {"tests 150": "tests 1", "breakdown 190": "breakdown 0"}
+    times = {"tests 150": "tests 1", "breakdown 370": "breakdown 0"}
     text = GPU.read_text()
     for before, after in times.items():
         text = text.replace(before, after)
@@ -599,7 +625,7 @@ def test_gpu_out_of_time(tmp_path, python3):
     )
     out = tmp_path / "out"
     assert "ran -m pytest" in (out / "tests.txt").read_text()
-    _, tests, breakdown, *_ = (out / "summary.txt").read_text().splitlines()
+    _, tests, _, breakdown, *_ = (out / "summary.txt").read_text().splitlines()
     assert re.match(r"tests: out of time \(exit status 124\), \d s", tests)
     assert breakdown == "breakdown: out of time before it began"
     assert "ran benchmarks/tune_gpu.py" in (out / "tune.txt").read_text()
@@ -629,9 +655,9 @@ def test_gpu_commands(tmp_path, python3, tuning, monkeypatch):
             args = known[script]["parse_arguments"]()
         assert args.device == "cuda"
     assert set(known) == {"speed.py", "breakdown.py", "tune_gpu.py"}
-    assert len(commands) == 2 + 10 + 1
+    assert len(commands) == 6 + 2 + 1
     (tests,) = re.findall("^ran -m pytest (.*)", run.stdout, re.MULTILINE)
-    assert tests == "-v -m gpu tests/test_gpu.py"
+    assert tests == "-v -m gpu -n auto tests/test_gpu.py"
 
 
 def test_gpu_times():
