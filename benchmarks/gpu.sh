@@ -67,14 +67,15 @@ tests() {
 # measure errors), 8 for eager, and 30 us a step for a large cuDNN layer.
 speed() {
     local status=0
-    local run=(benchmarks/speed.py --csv "$OUT/speed.csv" --replay)
-    run+=(--error_steps 64 --repeats 5)
+    local run=(benchmarks/speed.py --error_steps 64 --repeats 5 --replay)
+    local plain=(--csv "$OUT/speed.csv" --backend auto per-group)
+    local gated=(--csv "$OUT/speed_gated.csv" --cell gated)
     for_dtypes "float32 bfloat16" "${run[@]}" --batch 16 64 --time 1000 \
-        --hidden 512 --backend auto per-group || status=1
+        --hidden 512 "${plain[@]}" || status=1
     for_dtypes "float32 bfloat16" "${run[@]}" --batch 16 64 --time 1000 \
-        --hidden 512 --cell gated || status=1
+        --hidden 512 "${gated[@]}" || status=1
     for_dtypes "float32" "${run[@]}" --batch 16 --time 1000 \
-        --hidden 256 1024 --backend auto per-group || status=1
+        --hidden 256 1024 "${plain[@]}" || status=1
     for_dtypes "float32" benchmarks/speed.py --csv "$OUT/speed.csv" \
         --error_steps 64 --repeats 3 --batch 16 --time 256 --hidden 512 \
         --backend auto eager loop || status=1

@@ -134,15 +134,16 @@ def forward(layer, z, groups, engine):
     weight, h0, clock = layer.weight, layer.h0, groups.clock
     output = h0.new_empty(*h0.shape[:2], z.T, h0.shape[-1])
     commons = _common_periods(groups.periods)
+    all_units, all_rows = groups.units, groups.rows
     context, coarse = None, None
     for i in reversed(range(len(commons))):
         part, period, common = z.parts[i], groups.periods[i], commons[i]
-        units, rows = groups.units[i], groups.rows[i]
+        units, rows = all_units[i], all_rows[i]
         if context is not None:
             # At a tick, a group reads what the slower ones held just before.
             reading = read_at(clock, coarse, period, before=True)
             reading.add(context[..., rows], part)
-        group = _group(layer, part.shape[2], groups, i)
+        group = _group(layer, part.shape[2], units, rows, groups.cell)
         engine.forward(group, part)
         read_at(clock, period).write(group.state, output[..., units])
         if i == 0:
@@ -188,12 +189,11 @@ def backward(doutput, output, z, layer, groups, engine):
     dh0 = h0.new_empty(h0.shape)
     dcontext = None
     commons = _common_periods(groups.periods)
-    for i, (part, period, common) in enumerate(
-        zip(dz.parts, groups.periods, commons)
+    for i, (part, period, common, units, rows) in enumerate(
+        zip(dz.parts, groups.periods, commons, groups.units, groups.rows)
     ):
-        units, rows = groups.units[i], groups.rows[i]
         faster = slice(rows.start)
-        group = _group(layer, part.shape[2], groups, i)
+        group = _group(layer, part.shape[2], units, rows, groups.cell)
         state = group.state
         state[:, :, 1:] = take_ticks(output[..., units], clock, period)
         dstate = state.new_empty(state.shape)
@@ -228,15 +228,14 @@ def backward(doutput, output, z, layer, groups, engine):
     return dz, dweight, dh0
 
 
-def _group(layer, N, groups, i):
+def _group(layer, N, units, rows, cell):
     """What an engine knows of a group, that holds its initial state."""
-    units, rows = groups.units[i], groups.rows[i]
     h0 = layer.h0[..., units]
     state = h0.new_empty(*h0.shape[:2], 1 + N, h0.shape[2])
     state[:, :, 0] = h0
     weight = layer.weight[:, rows, units]
     mask = None if layer.mask is None else layer.mask[..., units]
-    return Group(state, weight, mask, groups.cell)
+    return Group(state, weight, mask, cell)
 
 
 def _common_periods(periods):

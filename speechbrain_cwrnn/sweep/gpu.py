@@ -219,7 +219,7 @@ def plan_vectors(chip, k, R, B, cell, rows=None):
         "PARTS": parts,
         # Where programs wait for each other, the memory has time enough.
         "AHEAD": 4 if parts == 1 else 1,
-        "num_warps": max(2, BK // 16),
+        "num_warps": BK // 16,
         "num_stages": 1,
     }
     if parts > 1:
