@@ -20,7 +20,7 @@ from speechbrain_cwrnn.peephole import PeepholeLSTM
 
 RECIPE = RECIPES / "TIMIT" / "WordClassification"
 MODELS = ("cwrnn", "srn", "lstm")
-ALL_MODELS = (*MODELS, "clockwork_ligru")
+ALL_MODELS = (*MODELS, "clockwork_ligru", "gru", "ligru")
 WORDS = "[[making, walking], [subway, freeway]]"
 # With frequencies up to -3 Hz.
 FBANK = (
@@ -406,6 +406,8 @@ class TestProtocol:
                 "clockwork_ligru",
                 {7: 472, 14: 1041, 28: 2545, 45: 5032, 70: 10001},
             ),
+            ("gru", {5: 450, 10: 1025, 19: 2438, 31: 5078, 47: 9942}),
+            ("ligru", {7: 508, 12: 973, 24: 2497, 38: 5003, 58: 9943}),
         ],
     )
     def test_sizes(self, model, sizes):

@@ -32,7 +32,14 @@ from speechbrain_cwrnn.report import (
     write_csv,
 )
 
-COLOURS = {"srn": "C2", "lstm": "C1", "cwrnn": "C0", "clockwork_ligru": "C3"}
+COLOURS = {
+    "srn": "C2",
+    "lstm": "C1",
+    "gru": "C4",
+    "ligru": "C5",
+    "cwrnn": "C0",
+    "clockwork_ligru": "C3",
+}
 
 
 def write_study(folder, cells, command):
@@ -138,6 +145,7 @@ def draw(path, kinds, protocol):
     of which the quartiles are known."""
     sizes = sorted({size for size, _ in kinds})
     models = [m for m in COLOURS if any(m == model for _, model in kinds)]
+    width = 0.8 / len(models)
     figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(12, 4.8))
     for axes, is_paper in ((left, True), (right, False)):
         for number, model in enumerate(models):
@@ -156,13 +164,13 @@ def draw(path, kinds, protocol):
                 if box is not None:
                     boxes.append(box)
                     places.append(
-                        place + (number - (len(models) - 1) / 2) * 0.2
+                        place + (number - (len(models) - 1) / 2) * width
                     )
             if boxes:
                 artists = axes.bxp(
                     boxes,
                     positions=places,
-                    widths=0.17,
+                    widths=0.85 * width,
                     patch_artist=True,
                     medianprops={"color": "black"},
                 )
