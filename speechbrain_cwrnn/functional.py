@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from torch.nn import ParameterList
+from torch.nn import Parameter, ParameterList
 
 from speechbrain_cwrnn import plain, stepwise
 from speechbrain_cwrnn.apart import group_options, project_op, recur_op
@@ -277,6 +277,8 @@ def dense_weight(weight_hh):
             [0., 1., 1.]])
     """
     H = weight_hh[0].shape[1]
+    # Not by torch.cat with zeros, which would cost less: exported to ONNX, a
+    # model with two layers then has a matrix of the wrong shape.
     return torch.cat([F.pad(w, (H - w.shape[1], 0)) for w in weight_hh])
 
 
@@ -363,9 +365,10 @@ def _look_at(tensor):
     anything else, what it is, and None of None."""
     if tensor is None:
         return None
-    if not isinstance(tensor, torch.Tensor):
+    # That of a stream looks at all its tensors at each step.
+    if type(tensor) is not Parameter and not isinstance(tensor, torch.Tensor):
         return f" of type {type(tensor).__name__}"
-    if tensor.layout != torch.strided or tensor.is_nested:
+    if tensor.layout is not torch.strided or tensor.is_nested:
         return f", {'nested' if tensor.is_nested else tensor.layout}"
     return tensor.shape, tensor.dtype, tensor.device
 

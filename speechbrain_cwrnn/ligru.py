@@ -277,7 +277,7 @@ class ClockworkLiGRU(ClockworkRNN):
         if self.dropout and self.training:
             ones = x.new_ones(len(x), self.hidden_size)
             mask = F.dropout(ones, self.dropout)
-        h0 = None if h0 is None else h0.flatten(0, 1)
+        h0 = None if h0 is None else torch.cat(h0)
         clock = clock if isinstance(clock, int) else clock.flatten()
         output = run_ligru(
             Layer(x, *self._get_parameters(f"l{layer}"), h0, mask),

@@ -182,6 +182,7 @@ class ClockworkRNN(nn.Module):
             x = zero_padding(x, steps)
 
         h, D = [], self._num_directions
+        h0 = None if h0 is None else h0.unbind()
         for layer in range(self.num_layers):
             own = slice(layer * D, (layer + 1) * D)
             x, hn = self._run_layer(
@@ -381,7 +382,7 @@ class ClockworkRNN(nn.Module):
 
     def _run_layer(self, layer, x, h0, clock, steps):
         """The output [B, T, D*H] of a layer, and for each direction the state
-        after the last step [B, H]; h0 is [D, B, H] or None, clock [D, B] or
+        after the last step [B, H]; h0 is D of these or None, clock [D, B] or
         0."""
         if layer and self.dropout:
             x = F.dropout(x, self.dropout, self.training)

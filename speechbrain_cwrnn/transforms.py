@@ -58,5 +58,5 @@ def is_watched(*tensors):
         or forward_ad._current_level >= 0
         or bool(get_interpreter_stack())
         or torch._C._len_torch_dispatch_stack() > 0
-        or any(type(t) not in (torch.Tensor, Parameter) for t in tensors)
+        or not {*map(type, tensors)} <= {torch.Tensor, Parameter}
     )
