@@ -26,8 +26,8 @@ DIRECTIONS = {
     "forward": "forward",
     "forward_backward": "forward + backward",
     "streaming": "forward, chunk by chunk",
-    "forward_replayed": "forward, recorded",
-    "forward_backward_replayed": "forward + backward, recorded",
+    "forward_replayed": "forward, replayed",
+    "forward_backward_replayed": "forward + backward, replayed",
 }
 
 

@@ -129,6 +129,7 @@ def candidates(chip, dtype, k, B, cell):
         plans += [
             gpu.plan_vectors(chip, k, 1, B, cell, other)
             for other in (rows // 2, 2 * rows)
+            if math.ceil(k / other) <= chip.multiprocessors
         ]
     plans = [
         with_options(plan, num_warps=warps)

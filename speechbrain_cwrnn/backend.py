@@ -97,8 +97,8 @@ def choose_name(backend, x, groups):
         if backend == "triton":
             gpu.require(*case)
             return "triton"
-        sequences = x.shape[:-2].numel()
-        if gpu.supports(*case) and gpu.is_fast(*case, sequences):
+        sequences = x.shape[:-3].numel(), x.shape[-3]
+        if gpu.supports(*case) and gpu.is_fast(*case, *sequences):
             return "triton"
     small = runs and _is_small(
         x.shape[:-2].numel(), groups.periods, groups.group_sizes, groups.cell

@@ -269,20 +269,34 @@ def test_left_out(tmp_path, monkeypatch, capsys):
     assert {row["batch"] for row in read_csv(table)} == {"2", "5"}
 
 
-def test_exact_float32(monkeypatch):
-    """No layer rounds float32 to TF32, which cuDNN does by default."""
+@pytest.mark.parametrize("cell", ["plain", "gated"])
+def test_exact_float32(monkeypatch, cell):
+    """No layer rounds float32 to TF32, which cuDNN does by default, and which
+    SpeechBrain allows for all when it is imported."""
+    before = torch.get_float32_matmul_precision()
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     names = runpy.run_path(str(SPEED))
-    seen = []
+    scope, seen = names["main"].__globals__, []
+
+    def allow(name):
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
 
     def benchmark(*args):
         seen.append(torch.backends.cudnn.allow_tf32)
+        seen.append(torch.get_float32_matmul_precision())
         raise torch.OutOfMemoryError
 
-    monkeypatch.setitem(names["main"].__globals__, "benchmark", benchmark)
-    monkeypatch.setattr(sys, "argv", ["speed.py"])
-    names["main"]()
-    assert seen == [False]
+    there = SimpleNamespace(find_spec=lambda name: name)
+    fake = SimpleNamespace(util=there, import_module=allow)
+    monkeypatch.setitem(scope, "importlib", fake)
+    monkeypatch.setitem(scope, "benchmark", benchmark)
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--cell", cell])
+    try:
+        names["main"]()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == [False, "highest"]
 
 
 def test_report(tmp_path):

@@ -278,18 +278,15 @@ def test_bfloat16(cuda, kernels, cell, k):
     assert_right(shapes, k, torch.bfloat16, "cuda", cell, masked=cell.gated)
 
 
-@pytest.mark.parametrize(
-    "cell, k, block",
-    [(PLAIN, 129, 8), (PLAIN, 256, 8), (GATED, 128, 4)],
-)
+@pytest.mark.parametrize("cell, k", [(PLAIN, 129), (PLAIN, 256), (GATED, 128)])
 @pytest.mark.parametrize("kernels", ["gpu_matrices"], indirect=True)
-def test_large_matrices(device, kernels, cell, k, block):
+def test_large_matrices(device, kernels, cell, k):
     """Where there is room for the weights, and less of it for sequences."""
     chip = gpu.find_chip(torch.device(device))
     plan = gpu.make_plan(chip, torch.float16, k, 99, 99, cell)
     if plan.kernels != kernels:
         pytest.skip("needs more memory on the chip")
-    assert plan.options["BB"] == (8 if cell.gated else block)
+    assert plan.options["BB"] == 8
     assert_right([(2, 9, 7)], k, torch.float16, device, cell)
 
 
@@ -611,7 +608,7 @@ def test_choice_on_gpu(cuda):
 
 
 @pytest.mark.parametrize(
-    "cell, small, large", [(PLAIN, 512, 2048), (GATED, 512, 1024)]
+    "cell, small, large", [(PLAIN, 896, 2048), (GATED, 512, 1056)]
 )
 @pytest.mark.parametrize("major, multiprocessors", [(9, 132), (8, 28), (7, 80)])
 def test_supports(monkeypatch, cell, small, large, major, multiprocessors):
@@ -635,17 +632,26 @@ def test_is_fast(monkeypatch, cell):
     """Few blocks to a team that shares a group; any number of other ones."""
     monkeypatch.setattr(gpu, "find_chip", lambda device: H100)
     rows = 32 if cell.gated else 64
-    most = 4 * 4 * (132 // (384 // rows))
-    for B, expected in ((1, True), (most, True), (most + 1, False)):
-        case = torch.device("cuda"), torch.float32, 384, cell, B
+    turns, device = 4 * (132 // (384 // rows)), torch.device("cuda")
+    for R, B, expected in (
+        (1, 1, True),
+        (1, 4 * turns, True),
+        (1, 4 * turns + 1, False),
+        (turns, 4, True),
+        # Each replica has a block of its own.
+        (turns + 1, 1, False),
+    ):
+        case = device, torch.float32, 384, cell, R, B
         assert gpu.is_fast(*case) is expected
     for dtype, k in ((torch.float32, 128), (torch.float16, 64)):
-        assert gpu.is_fast(torch.device("cuda"), dtype, k, cell, 9999)
+        assert gpu.is_fast(device, dtype, k, cell, 9, 9999)
 
 
 @pytest.mark.parametrize("cell", [PLAIN, GATED])
 @pytest.mark.parametrize("chip", [H100, SMALL])
-@pytest.mark.parametrize("R, B", [(1, 1), (1, 16), (1, 64), (100, 20)])
+@pytest.mark.parametrize(
+    "R, B", [(1, 1), (1, 16), (1, 64), (100, 1), (100, 20)]
+)
 def test_plan(chip, cell, R, B):
     """All that share a group run at once; each sequence has its block; tensor
     cores are for many sequences, where the weights fit beside them."""
@@ -667,6 +673,7 @@ def test_plan(chip, cell, R, B):
             assert (parts > 1) == (k > 128) == ("cooperative" in str(how))
             if parts > 1:
                 assert parts * teams <= chip.multiprocessors
+                assert how["BB"] < 2 * B
                 limit = how["num_warps"] * 32 * 64
                 assert cell.columns * how["ROWS"] * how["BK"] <= limit
             else:
@@ -677,7 +684,7 @@ def test_plan(chip, cell, R, B):
     "dtype, sizes, cell, version, message",
     [
         (torch.float64, [3], PLAIN, (3, 5), "got torch.float64"),
-        (torch.float32, [3, 513], PLAIN, (3, 5), " 512 .*, groups of 513"),
+        (torch.float32, [3, 897], PLAIN, (3, 5), " 896 .*, groups of 897"),
         (torch.float16, [3, 513], GATED, (3, 5), " 512 .*, groups of 513"),
         (torch.float32, [3], PLAIN, (), "no triton"),
         (torch.float32, [3], PLAIN, (3, 4), "triton 3.5 .*triton 3.4"),
@@ -693,10 +700,19 @@ def test_refused(monkeypatch, dtype, sizes, cell, version, message):
         choose_name("triton", x, Groups((1, 2), sizes, cell=cell))
 
 
+def test_interpreted_on_a_gpu(monkeypatch):
+    """One program after the other, so that none waits for another one."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    chip = gpu.find_chip(torch.device("cuda"))
+    for cell in (PLAIN, GATED):
+        plan = gpu.make_plan(chip, torch.float32, 384, 1, 16, cell)
+        assert plan.grid == (16, 1) and plan.options["ROWS"] == 512
+
+
 def test_refused_on_cpu(monkeypatch):
-    """Nor are there kernels for the CPU."""
+    """Nor are there kernels for the CPU, and no limit is made up for it."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(ValueError, match="device 'cpu'"):
+    with pytest.raises(ValueError, match="later, and triton .*device 'cpu'"):
         choose_name("triton", torch.zeros(2, 1, 3), Groups((1,), (3,)))
 
 
@@ -738,7 +754,8 @@ def test_graph(cuda, clock, periods, largest):
 @both_cells
 @kernels_and_dtypes
 def test_compiled_once(cuda, kernels, dtype, cell):
-    """Neither another length nor another batch compiles anything anew."""
+    """Neither another length nor another batch compiles anything anew (where
+    one program runs a group)."""
     for B, N in [(1, 1), (3, 2), (16, 16), (17, 33)]:
         z, weight, h0 = random_group(1, B, N, 16, dtype, "cuda", cell)
         run_engine(gpu, z, weight, h0, cell, z[..., :16])
@@ -767,6 +784,20 @@ def test_far_in_memory(cuda, kernels):
     gpu.backward(group, None, dstate, dz)
     gpu.backward(last, None, torch.ones_like(dlast), dlast)
     assert torch.equal(dz[-1:, -1:], dlast)
+
+
+@pytest.mark.gpu
+def test_far_apart(cuda):
+    """Past 2^31 numbers from one sequence of a block to the next but two."""
+    B, N, k = 12, 700_000, 1024
+    if torch.cuda.mem_get_info()[0] < 9 * N * B * k:
+        pytest.skip("needs more memory")
+    weight = torch.randn(1, k, k, dtype=torch.float16, device="cuda") / 60
+    z = torch.randn(1, 1, N, k, dtype=weight.dtype, device="cuda")
+    z = z.expand(-1, B, -1, -1).contiguous()
+    state = z.new_zeros(1, B, 1 + N, k)
+    gpu.forward(Group(state, weight, None, PLAIN), z)
+    assert (state[:, 1:] == state[:, :1]).all()
 
 
 @pytest.mark.gpu

@@ -1,11 +1,10 @@
 """The GRU for many networks at once, against PyTorch's."""
 
-import doctest
 from functools import partial
 
 import torch
 
-from speechbrain_cwrnn import Ensemble, unrolled_gru
+from speechbrain_cwrnn import Ensemble
 from speechbrain_cwrnn.unrolled_gru import UnrolledGRU
 
 
@@ -37,8 +36,3 @@ def test_ensemble():
         torch.manual_seed(1 + i)
         expected, _ = UnrolledGRU(5, input_size=3)(x)
         assert (output - expected).abs().max() < 1e-6
-
-
-def test_example():
-    """It runs."""
-    assert doctest.testmod(unrolled_gru) == (0, 2)

@@ -47,8 +47,8 @@ MOST_ROWS = 64
 MOST_SEQUENCES = 4
 # Units of the largest group that one program runs.
 LARGEST_ALONE = 128
-# How many blocks, one after the other, take programs that share a group no
-# longer than the loop in PyTorch takes for all sequences at once.
+# Programs that share a group take blocks of sequences in turns. The loop in
+# PyTorch takes all at once, and less time than more turns than these.
 MOST_TURNS = 4
 # Multiplications of a tick, of all sequences, from which tensor cores take less
 # time.
@@ -78,6 +78,10 @@ class Chip(NamedTuple):
 
     multiprocessors: int
     memory: int
+
+
+# It runs one program after the other: one that waits waits for ever.
+INTERPRETER = Chip(0, LARGE_MEMORY)
 
 
 class Plan(NamedTuple):
@@ -125,21 +129,23 @@ def supports(device, dtype, k, cell):
 def require(device, dtype, k, cell):
     """Raise an error that says what is wrong if `supports` says no."""
     if not supports(device, dtype, k, cell):
+        limit = ""
+        if _runs(device):
+            most = _largest_group(find_chip(device), cell)
+            limit = f", groups of at most {most} units on this one"
         raise InputError(
-            "backend='triton': expected float16, bfloat16 or float32, groups "
-            f"of at most {_largest_group(find_chip(device), cell)} (their "
-            "weights must fit in the GPU's registers), an NVIDIA GPU of "
-            f"compute capability 8.0 or later and triton "
+            "backend='triton': expected float16, bfloat16 or float32, an "
+            f"NVIDIA GPU of compute capability 8.0 or later{limit}, and triton "
             f"{_dotted(OLDEST_TRITON)} or later, got {dtype}, groups of {k}, "
             f"device {str(device)!r} and "
             f"{f'triton {_dotted(TRITON)}' if TRITON else 'no triton'}."
         )
 
 
-def is_fast(device, dtype, k, cell, sequences):
+def is_fast(device, dtype, k, cell, R, B):
     """Whether this engine takes less time than a loop in PyTorch, where it is
     supported."""
-    plan = make_plan(find_chip(device), dtype, k, 1, sequences, cell)
+    plan = make_plan(find_chip(device), dtype, k, R, B, cell)
     if plan.options.get("PARTS", 1) == 1:
         return True
     _, jobs = plan.sizes
@@ -147,9 +153,9 @@ def is_fast(device, dtype, k, cell, sequences):
 
 
 def find_chip(device):
-    """What a device has; triton's interpreter runs one program at a time."""
-    if device.type != "cuda":
-        return Chip(1, LARGE_MEMORY)
+    """What a device has."""
+    if device.type != "cuda" or _interpreted():
+        return INTERPRETER
     properties = torch.cuda.get_device_properties(device)
     # PyTorch for AMD has no such number.
     memory = getattr(properties, "shared_memory_per_block_optin", 0)
@@ -210,7 +216,8 @@ def plan_vectors(chip, k, R, B, cell, rows=None):
     # As many teams as can run at once, and have to: one that waits for a part
     # that does not run yet would wait for ever.
     teams = R * B if parts == 1 else chip.multiprocessors // parts
-    while block < MOST_SEQUENCES and R * math.ceil(B / block) > teams:
+    most = min(MOST_SEQUENCES, B)
+    while block < most and R * math.ceil(B / block) > teams:
         block *= 2
     blocks = math.ceil(B / block)
     options = {
@@ -235,15 +242,11 @@ def plan_vectors(chip, k, R, B, cell, rows=None):
 def plan_matrices(dtype, k, R, B, cell):
     """As `make_plan`, by `gpu_matrices`."""
     BK, block = _pad(k), 8
-    weights, warps = dtype.itemsize * cell.columns * BK**2, _WARPS[BK]
+    weights = dtype.itemsize * cell.columns * BK**2
     # With larger groups, more would not fit on all chips.
     if weights < SMALL_MEMORY and R * math.ceil(B / 16) >= _MANY_BLOCKS:
         block = 16
-    # A gated cell has twice as many signals, which need room beside these. With
-    # more warps, a thread would have too few registers.
-    if cell.gated and weights > SMALL_MEMORY:
-        block, warps = 4, 8
-    options = {**_options(k, block, cell), "STAGES": 3, "num_warps": warps}
+    options = {**_options(k, block, cell), "STAGES": 3, "num_warps": _WARPS[BK]}
     return Plan("gpu_matrices", (R, math.ceil(B / block)), (), options)
 
 
@@ -268,7 +271,7 @@ def _pad(k):
 def _count_rows(chip, k, cell):
     """How many rows of a group a program has."""
     BK = _pad(k)
-    if BK <= LARGEST_ALONE or chip.multiprocessors == 1:
+    if BK <= LARGEST_ALONE or chip == INTERPRETER:
         return BK
     return max(1, min(MOST_ROWS, WEIGHTS // (cell.columns * BK)))
 
@@ -319,12 +322,12 @@ def _runs(device):
 
 
 def _largest_group(chip, cell):
-    """Units, a power of two, of the largest group that has programs enough."""
-    for power in range(LARGEST_ALONE.bit_length(), 16):
-        k = 1 << power
-        if math.ceil(k / _count_rows(chip, k, cell)) > chip.multiprocessors:
-            return k // 2
-    return k
+    """Units of the largest group whose programs can all run at once."""
+    most = LARGEST_ALONE
+    for power in range(most.bit_length(), 16):
+        rows = _count_rows(chip, 1 << power, cell)
+        most = max(most, min(1 << power, max(1, chip.multiprocessors) * rows))
+    return most
 
 
 def _interpreted():

@@ -8,8 +8,8 @@ and take less time than these as long as there are few sequences to a
 multiprocessor.
 
 BK is the group size K padded to a power of two. A matrix [ROWS, BK] and a
-vector [BK] are in four pieces of BK / 4 columns each: so a thread has 16
-columns or more of few rows, and little is left to be added up between threads.
+vector [BK] are in four pieces of BK / 4 columns each: so a thread has columns
+of all four, and little is left to be added up between threads.
 
 The state, or its gradient, is kept in float32 and, as in any matrix product,
 multiplied in the dtype of the tensors.
@@ -149,6 +149,7 @@ def forward_kernel(
     """
     C: tl.constexpr = 2 if GATED else 1
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    places = 1 + N.to(tl.int64)
     met = 0
     for job in range(tl.program_id(0), jobs, tl.num_programs(0)):
         replica = (job // blocks).to(tl.int64)
@@ -158,7 +159,7 @@ def forward_kernel(
         i = rows[None, :]
         inside = (b < B) & (i < K)
         own = replica * B + b
-        h_out = state + own * (1 + N) * K + i
+        h_out = state + own * places * K + i
         zs = z + replica * pitch + b * N * (C * K) + i
         queue = _read_ahead(zs, C * K, inside, N, AHEAD)
         if GATED:
@@ -171,7 +172,7 @@ def forward_kernel(
                 m = read(mask + own * K + i, inside)
         held = read(h_out, inside)
         h = held
-        h_in = state + (replica * B + first) * (1 + N) * K
+        h_in = state + (replica * B + first) * places * K
         # Names in place of a queue whose places move: to move what is still on
         # its way would be to wait for it.
         for start in range(0, N, AHEAD):
@@ -192,7 +193,7 @@ def forward_kernel(
                 else:
                     for s in tl.static_range(BB):
                         vector = _read_vector(
-                            h_in + s * (1 + N) * K, first + s < B, K, BK
+                            h_in + s * places * K, first + s < B, K, BK
                         )
                         here = b == first + s
                         received = _multiply(w, vector)[None, :]
@@ -254,6 +255,7 @@ def backward_kernel(
     C: tl.constexpr = 2 if GATED else 1
     dtype: tl.constexpr = dz.dtype.element_ty
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    places = 1 + N.to(tl.int64)
     met = 0
     for job in range(tl.program_id(0), jobs, tl.num_programs(0)):
         replica = (job // blocks).to(tl.int64)
@@ -263,10 +265,10 @@ def backward_kernel(
         i = rows[None, :]
         inside = (b < B) & (i < K)
         own = replica * B + b
-        start_of = own * (1 + N)
+        start_of = own * places
         last = start_of + N
         dz_out = dz + last * (C * K) + i
-        dz_in = dz + ((replica * B + first) * (1 + N) + N) * (C * K)
+        dz_in = dz + ((replica * B + first) * places + N) * (C * K)
         # What a tick left, that is the state or, of a gated cell, the state
         # before, the candidates and the gates.
         left = state + (last - C + 1) * K + i
@@ -316,7 +318,7 @@ def backward_kernel(
                     met += PARTS
                     _meet(arrived + tl.program_id(0), met)
                     for s in tl.static_range(BB):
-                        pointer = dz_in + s * (1 + N) * (C * K)
+                        pointer = dz_in + s * places * (C * K)
                         there = first + s < B
                         vector = _read_vector(pointer, there, K, BK)
                         received = _multiply(w, vector)
