@@ -53,7 +53,11 @@ def check_claims(folder):
     """
     yield from check_generation(read(folder, "generation"))
     yield from check_words(
-        [*read(folder, "words"), *read(folder, "words", "-smaller")]
+        [
+            *read(folder, "words"),
+            *read(folder, "words", "-smaller"),
+            *read(folder, "words", "-others"),
+        ]
     )
     yield (
         "words: 16.8 % error, LSTM 34.2, plain RNN 66.8, on 25 words of TIMIT",

@@ -26,7 +26,7 @@ STUDIES = [
     (
         "Spoken words",
         "TIMIT/WordClassification",
-        ["words", "words-smaller"],
+        ["words", "words-smaller", "words-others"],
     ),
     (
         "Phonemes",
