@@ -26,7 +26,7 @@ STUDIES = [
     (
         "Spoken words",
         "TIMIT/WordClassification",
-        ["words", "words-smaller", "words-others"],
+        ["words", "words-smaller", "words-others", "words-gates"],
     ),
     (
         "Phonemes",
