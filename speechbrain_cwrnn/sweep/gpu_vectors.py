@@ -173,8 +173,8 @@ def forward_kernel(
         held = read(h_out, inside)
         h = held
         h_in = state + (replica * B + first) * places * K
-        # Names in place of a queue whose places move: to move what is still on
-        # its way would be to wait for it.
+        # Unrolled, so that no register is moved as the queue is: to move what
+        # is still on its way would be to wait for it.
         for start in range(0, N, AHEAD):
             for ahead in tl.static_range(AHEAD):
                 n = start + ahead

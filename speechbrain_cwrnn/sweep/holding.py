@@ -96,7 +96,7 @@ class Runs:
     def collect(self, places, signal):
         """Write sums over the places to the values: the transpose of `read`."""
         lead, n, rest = self._count(places)
-        # On a GPU, even an empty slice costs a launch.
+        # Even an empty slice costs calls, of which there are many.
         if lead == 0:
             signal[:, :, 0].zero_()
         end = 1 + n + min(rest, 1)
