@@ -187,7 +187,7 @@ def main():
     ).to(device, dtype)
     x = torch.randn(args.batch, args.time, features).to(device, dtype)
     x.requires_grad_()
-    engine = net.engine(args.batch)
+    engine = net.engine(args.batch, args.time)
     runs = {}
     if device.type == "cuda":
         runs = measure_replayed(net, x, args.repeats)

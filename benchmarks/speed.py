@@ -49,11 +49,12 @@ class InexactError(Exception):
     """A Clockwork RNN is less exact than it should be."""
 
 
-def make_layers(B, F, H, args):
+def make_layers(shape, H, args):
     """The layers to compare, by name, as the arguments say.
 
     Each is called with x [B, T, F] and returns the output [B, T, H] first.
     """
+    B, T, F = shape
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     torch.manual_seed(0)
     layers = {}
@@ -65,7 +66,7 @@ def make_layers(B, F, H, args):
                 layers["per-group nn.RNN"] = PerGroup(net)
             else:
                 net.backend = backend
-                engine = net.to(device, dtype).engine(B)
+                engine = net.to(device, dtype).engine(B, T)
                 layers[f"{name} ({engine})"] = net
     layers |= make_peers(B, F, H, args.cell)
     return {name: layer.to(device, dtype) for name, layer in layers.items()}
@@ -281,7 +282,7 @@ def machine(device):
 def benchmark(B, T, F, H, args):
     """Rows of the table for one shape."""
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    layers = make_layers(B, F, H, args)
+    layers = make_layers((B, T, F), H, args)
     x = torch.randn(B, T, F, device=device).to(dtype)
     cotangent = torch.randn(B, T, H, device=device).to(dtype)
     steps = args.error_steps

@@ -32,9 +32,11 @@ inputs : what each group sees of the input, at its ticks
 norm : how that is normalised, at the ticks alone
 sweep : one way through time, group by group, slow to fast; the equations
     holding : what is held, read at other times
-    eager, gpu : its engines; gpu_vectors, gpu_matrices, gpu_cells : kernels
-stepwise : the other way, all groups at once, for small networks
-    cpu, cpu_kernels, vectors : its engine
+    eager, cpu, gpu : its engines
+    cpu_kernels, gpu_vectors, gpu_matrices, gpu_cells : their kernels
+stepwise : the other way, all groups at once, where there is little to compute
+    cpu, cpu_kernels : its engine
+vectors, threads : what both compiled engines need
 backend : which way, and which engine
 op : both steps as one operation of PyTorch, with its gradient
 apart : the same as two operations, with room between them

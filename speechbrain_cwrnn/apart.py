@@ -148,7 +148,7 @@ def recur_op(
     each sequence, as in `op`."""
     groups = _groups(clocks, clock, periods, group_sizes, nonlinearity, gated)
     layer = _layer(weight, h0, mask)
-    way, engine = choose(backend, h0.unsqueeze(-2), groups)
+    way, engine = choose(backend, _steps(h0, T), groups)
     values = torch.cat([part.flatten(-3) for part in z], dim=-1)
     kept = split_inputs(one_leading(values, 1), h0.shape[-2], T, groups)
     output = way.forward(layer, kept, groups, engine)
@@ -182,7 +182,7 @@ def recur_backward_op(
     and of h0."""
     groups = _groups(clocks, clock, periods, group_sizes, nonlinearity, gated)
     layer = _layer(weight, h0, mask)
-    way, engine = choose(backend, h0.unsqueeze(-2), groups)
+    way, engine = choose(backend, _steps(h0, T), groups)
     z = split_inputs(one_leading(kept, 1), h0.shape[-2], T, groups)
     dz, *others = way.backward(
         one_leading(doutput, 3),
@@ -194,6 +194,11 @@ def recur_backward_op(
     )
     gradients = dz.values, *others
     return tuple(g.view(*h0.shape[:-2], *g.shape[1:]) for g in gradients)
+
+
+def _steps(h0, T):
+    """What the states of T steps look like."""
+    return h0.unsqueeze(-2).expand(*h0.shape[:-1], T, -1)
 
 
 def _layer(weight, h0, mask):

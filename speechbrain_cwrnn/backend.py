@@ -4,9 +4,10 @@ There are two ways, each a package of its own, with its engines:
 
 - `sweep`, group by group from the slowest to the fastest:
   - eager: a loop in PyTorch, on any device, in any dtype;
+  - cpu: compiled by numba;
   - triton: fused on the GPU;
 - `stepwise`, step by step, all groups at once, for small networks:
-  - cpu: compiled by numba.
+  - stepwise: compiled by numba.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -26,11 +27,16 @@ from speechbrain_cwrnn.sweep import gpu
 # The way and the module of each engine; what it needs may be slow to import.
 _MODULES = {
     "eager": (sweep, "eager"),
-    "cpu": (stepwise, "cpu"),
+    "cpu": (sweep, "cpu"),
     "triton": (sweep, "gpu"),
+    "stepwise": (stepwise, "cpu"),
 }
 ENGINES = tuple(_MODULES)
 BACKENDS = ("auto", *ENGINES)
+
+# For so many multiplications, a step's calls of PyTorch cost little; its
+# products are made for each processor, and the loops' for vectors of eight.
+LARGE = 4_000_000
 
 
 class Choice(NamedTuple):
@@ -61,7 +67,7 @@ def choose(backend, x, groups):
     -------
     >>> from speechbrain_cwrnn.clock import Groups
     >>> groups = Groups((1, 2), (256, 256))
-    >>> way, engine = choose("auto", torch.rand(1, 2, 3), groups)
+    >>> way, engine = choose("auto", torch.rand(1, 99, 3).half(), groups)
     >>> engine.__name__
     'speechbrain_cwrnn.sweep.eager'
     """
@@ -80,18 +86,18 @@ def choose_name(backend, x, groups):
     if backend == "eager":
         return backend
     runs = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    if backend == "cpu":
+    if backend in ("cpu", "stepwise"):
         if not runs:
             raise InputError(
-                f"backend='cpu' with {x.dtype} on {x.device}: expected float32 "
-                f"or float64 on the CPU."
+                f"backend={backend!r} with {x.dtype} on {x.device}: expected "
+                f"float32 or float64 on the CPU."
             )
         if _fault_of_numba():
             raise InputError(
-                f"backend='cpu': expected a numba that works here "
+                f"backend={backend!r}: expected a numba that works here "
                 f"({_fault_of_numba()})."
             )
-        return "cpu"
+        return backend
     if backend == "triton" or x.is_cuda:
         case = x.device, x.dtype, max(groups.group_sizes), groups.cell
         if backend == "triton":
@@ -100,10 +106,13 @@ def choose_name(backend, x, groups):
         sequences = x.shape[:-3].numel(), x.shape[-3]
         if gpu.supports(*case) and gpu.is_fast(*case, *sequences):
             return "triton"
-    small = runs and _is_small(
-        x.shape[:-2].numel(), groups.periods, groups.group_sizes, groups.cell
-    )
-    return "cpu" if small and _compiles() else "eager"
+    if not (runs and _compiles()):
+        return "eager"
+    sizes, cell = groups.group_sizes, groups.cell
+    if _is_little(x.shape[:-1].numel(), groups.periods, sizes, cell):
+        return "stepwise"
+    step = x.shape[:-2].numel() * cell.columns * max(sizes) ** 2
+    return "eager" if step > LARGE else "cpu"
 
 
 def check_backend(backend):
@@ -115,18 +124,21 @@ def check_backend(backend):
 
 # Calls of a stream are short, so that it is computed once for each layer.
 @lru_cache
-def _is_small(sequences, periods, group_sizes, cell):
-    """Whether compiled loops were measured to be faster than products of
-    matrices: up to 2500 multiplications a step (100 units in 8 groups), or up
-    to 8000 per group for all sequences (512 units and one sequence, or 128
-    units and 16). A gated cell is more calls, where these are not compiled: up
-    to 4000, or 70 000 per group, counting the candidates alone."""
-    senders, cost = sum(group_sizes), 0
+def _is_little(steps, periods, group_sizes, cell):
+    """Whether there is so little to compute that a sweep was measured to take
+    longer: in so many steps, of all sequences, less than its calls cost; or at
+    each step, for groups of a few units.
+
+    The calls are more than in proportion to the number of groups, whose
+    products are smaller, too. Of a gated cell, the candidates alone are
+    counted; it is more arithmetic for each multiplication.
+    """
+    senders, step, G = sum(group_sizes), 0, len(periods)
     for period, k in zip(periods, group_sizes):
-        cost += k * senders / period
+        step += k * senders / period
         senders -= k
-    least, most = (4000, 70_000) if cell.gated else (2500, 8000)
-    return cost <= least or cost * sequences / len(periods) <= most
+    most, least = (220_000, 100) if cell.gated else (700_000, 200)
+    return step * steps <= most * G**2 or step <= least * (G - 1)
 
 
 @cache
@@ -135,8 +147,8 @@ def _compiles():
     fault = _fault_of_numba()
     if fault:
         warnings.warn(
-            f"Small Clockwork RNNs run uncompiled, several times slower, since "
-            f"numba does not work here: {fault}",
+            f"Clockwork RNNs run uncompiled on the CPU, small ones several "
+            f"times slower, since numba does not work here: {fault}",
             stacklevel=2,
         )
     return not fault
@@ -148,9 +160,9 @@ def _fault_of_numba():
     try:
         # Both at once, so that numba makes the same of both: its settings may
         # change later.
-        vectors, _ = (
-            import_module(f"{stepwise.__name__}.{name}")
-            for name in ("vectors", "cpu_kernels")
+        vectors, *_ = (
+            import_module(f"speechbrain_cwrnn.{name}")
+            for name in ("vectors", "stepwise.cpu_kernels", "sweep.cpu_kernels")
         )
     except (
         ImportError,

@@ -244,13 +244,15 @@ class ClockworkRNN(nn.Module):
         _, weight_hh, _ = self._get_parameters(suffix)
         return dense_weight(weight_hh)
 
-    def engine(self, batch_size=1):
+    def engine(self, batch_size=1, steps=100):
         """The engine that the layer runs on, where it is and in its dtype.
 
         Arguments
         ---------
         batch_size : int
             Number of sequences, over all copies in an `Ensemble`.
+        steps : int
+            Number of their steps.
 
         Returns
         -------
@@ -259,11 +261,12 @@ class ClockworkRNN(nn.Module):
 
         Example
         -------
-        >>> ClockworkRNN(512, input_size=40).engine(batch_size=16)
-        'eager'
+        >>> ClockworkRNN(512, input_size=40).engine(batch_size=16, steps=500)
+        'cpu'
         """
         batch_size = check_integer("batch_size", batch_size, least=0)
-        x = self.weight_ih_l0.new_empty(batch_size, 1, self.input_size)
+        steps = check_integer("steps", steps)
+        x = self.weight_ih_l0.new_empty(batch_size, steps, self.input_size)
         groups = Groups(self.periods, self.group_sizes, 0, self._cell)
         return choose_name(self.backend, x, groups)
 

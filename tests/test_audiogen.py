@@ -116,7 +116,7 @@ class TestTraining:
             assert (folder / picture).read_bytes().startswith(b"\x89PNG")
         assert not list(folder.rglob(".partial*"))
         printed = capsys.readouterr().out
-        engine = "PyTorch" if model == "lstm" else "cpu"
+        engine = "PyTorch" if model == "lstm" else "stepwise"
         assert "4 networks of" in printed and f"engine: {engine}" in printed
         assert "| slow   |        2 |        0 |" in printed
 

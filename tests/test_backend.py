@@ -1,6 +1,5 @@
 """The choice of the engine."""
 
-import math
 import subprocess
 import sys
 
@@ -17,82 +16,65 @@ class TestChoose:
     """The only place where engines are chosen."""
 
     @pytest.mark.parametrize(
-        "periods, sizes, dtype, engine",
+        "B, T, periods, sizes, gated, engine",
         [
-            ((1,), (50,), torch.float32, "cpu"),
-            ((1,), (51,), torch.float32, "eager"),
-            ((2,), (51,), torch.float32, "cpu"),
-            ((1, 2), (10, 60), torch.float64, "cpu"),
-            ((1, 2), (10, 61), torch.float64, "eager"),
-            ((1, 2), (10, 60), torch.bfloat16, "eager"),
+            # 1000 steps of 26 * 26 multiplications are few, of 27 * 27 not.
+            (10, 100, (1,), (26,), False, "stepwise"),
+            (10, 100, (1,), (27,), False, "cpu"),
+            (5, 100, (1,), (27,), False, "stepwise"),
+            # Four times as many with two groups: 1000 steps of 2745 and 2814.
+            (10, 100, (1, 2), (27, 42), False, "stepwise"),
+            (10, 100, (1, 2), (27, 43), False, "cpu"),
+            # Of any number: 200 at each step for each group but one.
+            (999, 999, (1, 2), (5, 14), False, "stepwise"),
+            (999, 999, (1, 2), (5, 15), False, "cpu"),
+            (999, 999, (1,), (2,), False, "cpu"),
+            # Of a gated cell, less than half of both.
+            (10, 100, (1,), (14,), True, "stepwise"),
+            (10, 100, (1,), (15,), True, "cpu"),
+            (999, 999, (1, 2), (4, 9), True, "stepwise"),
+            (999, 999, (1, 2), (4, 10), True, "cpu"),
+            # What PyTorch does as well: 4 million of a group at each step.
+            (16, 9, (1, 3), (9, 500), False, "cpu"),
+            (17, 9, (1, 3), (9, 500), False, "eager"),
+            (8, 9, (1, 3), (9, 500), True, "cpu"),
+            (9, 9, (1, 3), (9, 500), True, "eager"),
         ],
     )
-    def test_auto(self, periods, sizes, dtype, engine):
-        """Compiled for small networks in the dtypes that it knows: 50 * 50,
-        51 * 51 / 2 and 10 * 70 + 60 * 60 / 2 multiplications are few."""
-        x = torch.zeros(99, 2, 3, dtype=dtype)
-        groups = Groups(periods, sizes)
+    def test_auto(self, B, T, periods, sizes, gated, engine):
+        """By what there is to compute, wherever sequences stand."""
+        groups = Groups(periods, sizes, 0, Cell(gated=gated))
+        x = torch.zeros(B, T, 3)
         assert choose_name("auto", x, groups) == engine
+        assert choose_name("auto", x.unsqueeze(1), groups) == engine
+        assert choose_name("auto", x.double(), groups) == engine
+        assert choose_name("auto", x.bfloat16(), groups) == "eager"
         assert choose_name("eager", x, groups) == "eager"
 
-    @pytest.mark.parametrize(
-        "batch, k, engine",
-        [
-            ([1], 77, "cpu"),
-            ([1], 78, "eager"),
-            ([2], 54, "cpu"),
-            ([2], 55, "eager"),
-            ([2, 1], 54, "cpu"),
-            ([2, 1], 55, "eager"),
-        ],
-    )
-    def test_batch(self, batch, k, engine):
-        """With few sequences, products of matrices are slower for longer:
-        there are 8000 multiplications for each of 3 groups."""
-        x = torch.zeros(*batch, 2, 3)
-        # 3 k k, 2 k k / 2 and k k / 1000 are 4.001 k k, of each sequence.
-        periods, sizes = (1, 2, 1000), (k,) * 3
-        expected = 4.001 * k * k * math.prod(batch) <= 24000
-        assert expected == (engine == "cpu")
-        assert choose_name("auto", x, Groups(periods, sizes)) == engine
-
-    @pytest.mark.parametrize(
-        "B, k, engine",
-        [
-            (1, 264, "cpu"),
-            (1, 265, "eager"),
-            (4, 132, "cpu"),
-            (4, 133, "eager"),
-            (99, 63, "cpu"),
-            (99, 64, "eager"),
-        ],
-    )
-    def test_gated(self, B, k, engine):
-        """A loop in PyTorch is more calls then: up to 70 000 multiplications,
-        or 4000 for each sequence, of the candidates alone."""
-        assert (B * k * k <= 70_000 or k * k <= 4000) == (engine == "cpu")
-        groups = Groups((1,), (k,), 0, Cell(gated=True))
-        assert choose_name("auto", torch.zeros(B, 2, 3), groups) == engine
-
     def test_forced(self):
-        """However large the network."""
-        assert (
-            choose_name("cpu", torch.zeros(1, 2, 3), Groups((1,), (999,)))
-            == "cpu"
-        )
-        with pytest.raises(ValueError, match="'cpu' with torch.float16 on cpu"):
-            choose_name("cpu", torch.zeros(1, 2, 3).half(), Groups((1,), (4,)))
+        """However large or small the network."""
+        x = torch.zeros(9, 2, 3)
+        for backend in ("cpu", "stepwise"):
+            for k in (1, 999):
+                chosen = choose_name(backend, x, Groups((1,), (k,)))
+                assert chosen == backend
+            message = f"'{backend}' with torch.float16 on cpu"
+            with pytest.raises(ValueError, match=message):
+                choose_name(backend, x.half(), Groups((1,), (4,)))
 
     def test_unknown(self):
         """The message names what there is."""
-        message = "backend='cuda': .*'auto', 'eager', 'cpu', 'triton'"
+        message = (
+            "backend='cuda': .*'auto', 'eager', 'cpu', 'triton', 'stepwise'"
+        )
         with pytest.raises(ValueError, match=message):
             check_backend("cuda")
 
     def test_of_a_layer(self):
         """The layer tells, for where it is, its dtype, and the batch."""
         net = ClockworkRNN(128, input_size=3)
-        assert [net.engine(B) for B in (1, 32)] == ["cpu", "eager"]
+        assert [net.engine(B) for B in (1, 999)] == ["stepwise", "cpu"]
+        assert [net.engine(9, T) for T in (1, 9999)] == ["stepwise", "cpu"]
         assert net.bfloat16().engine() == "eager"
         net.backend = "cpu"
         with pytest.raises(ValueError, match="'cpu' with torch.bfloat16"):
@@ -100,7 +82,8 @@ class TestChoose:
         x, groups = torch.zeros(1, 2, 3), Groups((1,), (4,))
         for backend, way, engine in (
             ("eager", "sweep", "sweep.eager"),
-            ("cpu", "stepwise", "stepwise.cpu"),
+            ("cpu", "sweep", "sweep.cpu"),
+            ("stepwise", "stepwise", "stepwise.cpu"),
         ):
             choice = choose(backend, x, groups)
             assert choice.way.__name__ == f"speechbrain_cwrnn.{way}"
@@ -127,13 +110,12 @@ WITHOUT = {
     "switched off": ("os.environ['NUMBA_DISABLE_JIT'] = '1'", "Error: "),
     "cannot compile": (
         "from numba.core.errors import TypingError; "
-        "from speechbrain_cwrnn.stepwise import vectors; "
+        "from speechbrain_cwrnn import vectors; "
         "vectors.add_product = Mock(side_effect=TypingError('no such type'))",
         "TypingError: no such type",
     ),
     "wrong": (
-        "from speechbrain_cwrnn.stepwise import vectors; "
-        "vectors.add_product = Mock()",
+        "from speechbrain_cwrnn import vectors; vectors.add_product = Mock()",
         "3 + 3 * 3 was 3.0",
     ),
 }
@@ -167,7 +149,7 @@ except ValueError as error:
     )
     assert run.returncode == 0, run.stderr
     warned, refused = run.stdout.splitlines()
-    assert warned.count("Small Clockwork RNNs run uncompiled, ") == 1
+    assert warned.count("Clockwork RNNs run uncompiled on the CPU, ") == 1
     assert reason in warned
     message = "backend='cpu': expected a numba that works here "
     assert refused.startswith(message) and reason in refused
@@ -178,10 +160,12 @@ def test_numba_switched_off_later():
     code = """
 import numba
 from speechbrain_cwrnn import ClockworkRNN
-assert ClockworkRNN(4, input_size=2).engine() == "cpu"
+assert ClockworkRNN(4, input_size=2).engine() == "stepwise"
 numba.config.DISABLE_JIT = True
 from speechbrain_cwrnn.stepwise import cpu_kernels
 assert hasattr(cpu_kernels.forward_one, "py_func")
+from speechbrain_cwrnn.sweep import cpu_kernels
+assert hasattr(cpu_kernels.forward, "py_func")
 """
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True

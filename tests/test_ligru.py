@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 import torch
+from helpers import CPU_ENGINES
 from speechbrain.lobes.models.CRDNN import CRDNN
 from speechbrain.nnet.containers import Sequential
 from speechbrain.nnet.RNN import LiGRU
@@ -131,7 +132,7 @@ def test_lengths(options):
         assert (clock[:, b] == n).all()
 
 
-@pytest.mark.parametrize("backend", ["eager", "cpu"])
+@pytest.mark.parametrize("backend", CPU_ENGINES)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("normalization", ["batchnorm", "layernorm", None])
 def test_overflow_in_the_padding(normalization, bidirectional, backend):

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from helpers import CPU_ENGINES
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils import prune
@@ -18,7 +19,7 @@ from speechbrain_cwrnn.errors import InputError
 PERIODS = [1, 2, 4, 8]
 
 
-@pytest.fixture(params=["eager", "cpu"], autouse=True)
+@pytest.fixture(params=CPU_ENGINES, autouse=True)
 def engine(request, monkeypatch):
     """All tests run with each engine, wherever it can run."""
 
@@ -26,7 +27,7 @@ def engine(request, monkeypatch):
         cpu = x.device.type == "cpu"
         return choose(request.param if cpu else "eager", x, groups)
 
-    if request.param == "cpu" and "autocast" in request.node.name:
+    if request.param != "eager" and "autocast" in request.node.name:
         pytest.skip("not in bfloat16")
     monkeypatch.setattr("speechbrain_cwrnn.op.choose", choose_this)
 
@@ -506,6 +507,11 @@ class TestLayer:
         """Nor an engine for it."""
         with pytest.raises(ValueError, match="batch_size=.*: expected an int"):
             make().engine(batch_size)
+
+    def test_no_steps(self):
+        """Which it would take."""
+        with pytest.raises(ValueError, match="steps='all': expected an int"):
+            make().engine(steps="all")
 
     def test_four_dimensions(self):
         """(batch, time, a, b) is read as (batch, time, a * b)."""

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba.core import event
 
-from speechbrain_cwrnn import reference, stepwise
+from speechbrain_cwrnn import reference, stepwise, threads, vectors
 from speechbrain_cwrnn.cells import NONLINEARITIES, Cell
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.inputs import project
 from speechbrain_cwrnn.linear import Layer
 from speechbrain_cwrnn.stepwise import cpu
-from speechbrain_cwrnn.stepwise.vectors import tanh
 
 
 def run(layer, groups, doutput):
@@ -150,16 +149,16 @@ def test_input_groups(monkeypatch, call, units, periods, group_sizes):
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("R, B", [(1, 1), (1, 99), (3, 30), (5, 4), (99, 1)])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_lanes(R, B, threads, gated, nonlinearity, monkeypatch):
+@pytest.mark.parametrize("number", [1, 2])
+def test_lanes(R, B, number, gated, nonlinearity, monkeypatch):
     """Full, partial and mixed vectors of lanes, at different clocks."""
-    monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
+    monkeypatch.setattr(threads, "WORTH", 0)
     cell = Cell(nonlinearity, gated)
     layer = make_layer(R, B, 7, 6, cell.columns)
     clock = torch.randint(3, (R, B))
     groups = Groups((1, 2, 3), (2, 1, 3), clock, cell)
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(number)
     try:
         assert_right(layer, groups)
     finally:
@@ -180,7 +179,7 @@ def test_tanh(shape):
     assert error.nan_to_num().max() < 2**-24
     assert h.abs().max() == 1
     # Not compiled, it is no other function.
-    assert tanh(0.5) == math.tanh(0.5)
+    assert vectors.tanh(0.5) == math.tanh(0.5)
 
 
 @pytest.mark.parametrize("shape", [(1, -1, 1, 2), (1, 1, -1, 2)])
@@ -208,7 +207,7 @@ def test_in_data_loader_workers(monkeypatch):
 
     layer, groups = make_layer(3, 40, 9, 3), Groups((1,), (3,))
     doutput = torch.randn_like(layer.x)
-    monkeypatch.setattr(cpu, "WORTH_THREADS", 0)
+    monkeypatch.setattr(threads, "WORTH", 0)
 
     def collate(_):
         return run(layer, groups, doutput)["h"]
@@ -221,7 +220,7 @@ def test_in_data_loader_workers(monkeypatch):
 
 def test_compiling_is_said(caplog, monkeypatch):
     """Once, and only what is ours."""
-    monkeypatch.setattr(cpu.notice, "is_said", False)
+    monkeypatch.setattr(vectors.notice, "is_said", False)
     caplog.set_level("INFO")
     for module in ("theirs", cpu.kernels.__name__, cpu.kernels.__name__):
         function = SimpleNamespace(__module__=module)

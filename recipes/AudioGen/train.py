@@ -135,10 +135,10 @@ def dataio_prep(targets):
     return DynamicItemDataset(items, output_keys=["id", "target"])
 
 
-def find_engine(network, num_networks):
+def find_engine(network, num_networks, steps):
     """What computes the steps of the networks."""
     engines = {
-        module.engine(num_networks)
+        module.engine(num_networks, steps)
         for module in network.modules()
         if isinstance(module, ClockworkRNN)
     }
@@ -221,9 +221,11 @@ def run(hparams_file, run_opts, overrides, hparams):
     brain.lowest = LowestErrors(ensemble.num_copies).to(brain.device)
     hparams["checkpointer"].add_recoverable("lowest", brain.lowest)
     num_params = sum(p[0].numel() for p in ensemble.parameters())
+    steps = max(len(item["samples"]) for item in targets.values())
+    engine = find_engine(ensemble, ensemble.num_copies, steps)
     print(
         f"{ensemble.num_copies} networks of {num_params} parameters, on "
-        f"{brain.device}, engine: {find_engine(ensemble, ensemble.num_copies)}"
+        f"{brain.device}, engine: {engine}"
     )
     loader_kwargs = {"batch_size": len(dataset)}
     brain.fit(

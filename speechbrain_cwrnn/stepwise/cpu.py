@@ -10,28 +10,22 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import logging
 from bisect import bisect_right
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from itertools import accumulate
 
 import numpy as np
 import torch
-from numba.core import event
 
 from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.lengths import zero_padding_
 from speechbrain_cwrnn.stepwise import cpu_kernels as kernels
-from speechbrain_cwrnn.stepwise.vectors import VECTOR
-
-logger = logging.getLogger(__name__)
+from speechbrain_cwrnn.threads import count_threads, run_all
+from speechbrain_cwrnn.vectors import VECTOR
 
 LANES = 32
 # So many sequences take less time one by one.
 FEW = 4
-# Below so many multiplications, starting threads takes longer than they save.
-WORTH_THREADS = 2_000_000
 
 
 def forward(output, z, layer, groups):
@@ -118,14 +112,7 @@ def _run(kernels, tensors, weights, groups):
         chunks = _chunks_of_one_clock(groups.clock, R, B)
     else:
         chunks = list(_chunks(groups.clock.numpy()))
-    threads = min(torch.get_num_threads(), len(chunks))
-    work = R * B * T * weight.shape[-1] ** 2
-    if threads == 1 or work < WORTH_THREADS:
-        for chunk in chunks:
-            run(chunk)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, chunks))
+    run_all(run, chunks, count_threads(R * B * T * weight.shape[-1] ** 2))
 
 
 def forward_rows(z, weight_hh, h0, groups, mask=None, steps=None):
@@ -231,27 +218,3 @@ def _chunks(clock):
             for lane in range(0, len(r), LANES):
                 lanes = slice(lane, lane + LANES)
                 yield now, *map(np.ascontiguousarray, (r[lanes], b[lanes]))
-
-
-class _Notice(event.Listener):
-    """Says why nothing happens for a while, where numba's cache does not have
-    the loops yet."""
-
-    def __init__(self):
-        self.is_said = False
-
-    def on_start(self, event):
-        """Something is compiled, maybe of someone else's."""
-        module = event.data["dispatcher"].py_func.__module__
-        if module == kernels.__name__ and not self.is_said:
-            self.is_said = True
-            logger.info(
-                "Compiling for this CPU, which takes some seconds, once."
-            )
-
-    def on_end(self, event):
-        """Nothing is said."""
-
-
-notice = _Notice()
-event.register("numba:compile", notice)

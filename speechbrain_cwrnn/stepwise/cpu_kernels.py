@@ -16,18 +16,17 @@ Authors
 
 import numpy as np
 
-from speechbrain_cwrnn.cells import NONLINEARITIES
-from speechbrain_cwrnn.stepwise.vectors import (
+from speechbrain_cwrnn.vectors import (
+    RELU,
+    TANH,
+    activate,
     add_product,
     array_at,
     jit_lanes,
     jit_one,
     sigmoid,
+    slope,
     tanh,
-)
-
-TANH, RELU, LEAKY_RELU = map(
-    NONLINEARITIES.index, ("tanh", "relu", "leaky_relu")
 )
 
 
@@ -48,30 +47,6 @@ def _last_ticks(T, clock, periods, layout):
     further = (T - 1 - wait + periods) // periods - 1
     wait = T - 1 - wait - further * periods
     return wait, place + further * distance, distance
-
-
-@jit_lanes
-def _apply(values, first, end, f):
-    """Replace the values [rows, lanes] of some rows by f of them."""
-    for u in range(first, end):
-        for lane in range(values.shape[1]):
-            x = values[u, lane]
-            if f == TANH:
-                values[u, lane] = tanh(x)
-            elif f == RELU:
-                values[u, lane] = 0 if x < 0 else x
-            else:
-                values[u, lane] = 0.01 * x if x < 0 else x
-
-
-@jit_one
-def _slope(y, f):
-    """f'(x), by y = f(x)."""
-    if f == TANH:
-        return 1 - y * y
-    if f == RELU:
-        return y > 0
-    return 1.0 if y > 0 else 0.01
 
 
 @jit_lanes
@@ -101,7 +76,7 @@ def forward_lanes(h0, mask, z, h, weight, where, groups):
                     for u in range(C * size):
                         new[top + u, lane] = z[replicas[lane], row + u]
                 add_product(new, weight, state, top, C * end, first, k)
-                _apply(new, top, top + size, f)
+                activate(new, top, top + size, lanes, f)
                 if gated:
                     for u in range(top, top + size):
                         for lane in range(lanes):
@@ -173,13 +148,13 @@ def backward_lanes(dh, h, h0, mask, z, dz, dh0, weight_t, where, groups):
                             inner[first + u, lane] = total * keep
                             total *= 1 - keep
                             m = mask[r, b, first + u]
-                            gradient = total * m * _slope(c, f)
+                            gradient = total * m * slope(c, f)
                             total *= keep * (before[first + u] - m * c)
                             ticked[top + size + u, lane] = total
                             dz[r, row + size + u] = total
                         else:
                             inner[first + u, lane] = 0
-                            gradient = total * _slope(h[r, b, t, first + u], f)
+                            gradient = total * slope(h[r, b, t, first + u], f)
                         ticked[top + u, lane] = gradient
                         dz[r, row + u] = gradient
                 last = C * end
@@ -303,11 +278,11 @@ def backward_one(dh, h, h0, mask, z, dz, dh0, blocks, where, groups):
                     state[first + u] = total * keep
                     total *= 1 - keep
                     m = mask[r, b, first + u]
-                    row[u] = total * m * _slope(c, f)
+                    row[u] = total * m * slope(c, f)
                     row[size + u] = total * keep * (before[first + u] - m * c)
                 else:
                     state[first + u] = 0
-                    row[u] = total * _slope(h[r, b, t, first + u], f)
+                    row[u] = total * slope(h[r, b, t, first + u], f)
             to = passed[first:]
             for u in range(C * size):
                 gradient = row[u]

@@ -1,0 +1,91 @@
+"""The kernels of `cpu.py`, apart because they need numba to be compiled.
+
+They go through time for some sequences, with the numbers of each one as a row:
+z [B, N, C k], state [B, 1 + N, k], mask [B, k], and weights whose rows are
+padded to whole vectors, as what they are multiplied to is.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+import numpy as np
+
+from speechbrain_cwrnn.vectors import (
+    VECTOR,
+    activate,
+    add_product,
+    jit_lanes,
+    sigmoid,
+    slope,
+)
+
+
+def pad(weight):
+    """Weights [R, n, k] with whole vectors of columns."""
+    R, n, k = weight.shape
+    if k % VECTOR == 0:
+        return weight
+    padded = np.zeros((R, n, -(-k // VECTOR) * VECTOR), weight.dtype)
+    padded[:, :, :k] = weight
+    return padded
+
+
+@jit_lanes
+def forward(mask, z, state, weight, options):
+    """Write h to state and, of a gated cell, what is kept to z; see `sweep`."""
+    f, gated = options
+    B, N, columns = z.shape
+    k = state.shape[2]
+    new = np.zeros((B, weight.shape[1]), z.dtype)
+    h = state[:, 0].copy()
+    for n in range(N):
+        for b in range(B):
+            for u in range(columns):
+                new[b, u] = z[b, n, u]
+        add_product(new, h, weight, 0, B, 0, k)
+        activate(new, 0, B, k, f)
+        for b in range(B):
+            if gated:
+                for u in range(k):
+                    new[b, k + u] = sigmoid(new[b, k + u])
+                for u in range(columns):
+                    z[b, n, u] = new[b, u]
+                for u in range(k):
+                    c = new[b, u] * mask[b, u]
+                    new[b, u] = c + new[b, k + u] * (h[b, u] - c)
+            for u in range(k):
+                h[b, u] = new[b, u]
+                state[b, 1 + n, u] = new[b, u]
+
+
+@jit_lanes
+def backward(mask, dstate, state, z, dz, weight, options):
+    """Write dz, and dh0 to dstate; see `sweep`."""
+    f, gated = options
+    B, places, k = state.shape
+    columns = dz.shape[2]
+    # What a state gets from the next one.
+    dh = np.zeros((B, weight.shape[1]), dz.dtype)
+    new = np.empty((B, columns), dz.dtype)
+    for n in range(places - 1, 0, -1):
+        for b in range(B):
+            for u in range(k):
+                total = dstate[b, n, u] + dh[b, u]
+                if gated:
+                    c, keep = z[b, n - 1, u], z[b, n - 1, k + u]
+                    dh[b, u] = total * keep
+                    total *= 1 - keep
+                    m = mask[b, u]
+                    new[b, u] = total * m * slope(c, f)
+                    new[b, k + u] = total * keep * (state[b, n - 1, u] - m * c)
+                else:
+                    dh[b, u] = 0
+                    new[b, u] = total * slope(state[b, n, u], f)
+            for u in range(columns):
+                dz[b, n, u] = new[b, u]
+        add_product(dh, new, weight, 0, B, 0, columns)
+    for b in range(B):
+        for u in range(columns):
+            dz[b, 0, u] = 0
+        for u in range(k):
+            dstate[b, 0, u] += dh[b, u]

@@ -1,0 +1,29 @@
+"""Threads for loops that numba compiles, as many as PyTorch has.
+
+Authors
+ * The speechbrain_cwrnn developers 2026
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+# Below so many multiplications, starting threads takes longer than they save.
+WORTH = 2_000_000
+
+
+def count_threads(multiplications):
+    """How many threads are worth to be started."""
+    return 1 if multiplications < WORTH else torch.get_num_threads()
+
+
+def run_all(function, chunks, threads):
+    """Call a function, which lets other threads run meanwhile, with each
+    chunk."""
+    if threads == 1 or len(chunks) == 1:
+        for chunk in chunks:
+            function(chunk)
+    else:
+        with ThreadPoolExecutor(min(threads, len(chunks))) as pool:
+            # What has no result, but may have failed.
+            list(pool.map(function, chunks))
