@@ -89,8 +89,8 @@ def watch_layer(watch, net, x):
     _, engine = choose(net.backend, x, groups)
     for name in ("forward", "backward"):
         watch.watch(engine, name, STEPS)
-    for reading in (holding.Runs, holding.Gather):
-        for name in ("read", "write", "add", "collect"):
+    for reading in (holding.Runs, holding.Gather, type(engine.read_at(0, 1))):
+        for name in {"read", "write", "add", "collect"} & vars(reading).keys():
             watch.watch(reading, name, HOLDING)
     functions = {"add_at_ticks": HOLDING}
     for name in ("linear", "add_linear", "outer", "outer_before"):

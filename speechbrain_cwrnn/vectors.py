@@ -12,10 +12,11 @@ Authors
 
 import logging
 import math
-from functools import partial
+from functools import cache, partial
 
 import numba
 import numpy as np
+import torch
 from llvmlite import ir
 from numba.core import cgutils, event, types
 from numba.core.errors import NumbaError
@@ -91,6 +92,12 @@ def _pointer(typing_context, address, array):
 def array_at(address, shape, array):
     """What is in memory at an address, in the dtype of some array."""
     return numba.carray(_pointer(address, array), shape)
+
+
+@cache
+def empty_array(dtype):
+    """An array of nothing, in a dtype of PyTorch, for `array_at`."""
+    return torch.empty(0, dtype=dtype).numpy()
 
 
 def find_fault():

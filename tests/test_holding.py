@@ -1,10 +1,12 @@
 """Reading what is held, and its transpose."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_cwrnn.clock import count_ticks, ticks_before
+from speechbrain_cwrnn.sweep import cpu, holding
 from speechbrain_cwrnn.sweep.holding import Gather, Runs, read_at
 
 
@@ -15,6 +17,9 @@ def naive_index(T, clock, period, other, before, initial):
     return [0] * initial + index
 
 
+@pytest.mark.parametrize(
+    "module, runs", [(holding, Runs), (cpu, cpu.CompiledRuns)]
+)
 @given(
     T=st.integers(1, 30),
     clock=st.integers(0, 20),
@@ -23,11 +28,13 @@ def naive_index(T, clock, period, other, before, initial):
     before=st.booleans(),
     initial=st.booleans(),
 )
-def test_read_and_collect(T, clock, period, other, before, initial):
+def test_read_and_collect(
+    module, runs, T, clock, period, other, before, initial
+):
     """Values where they belong, and sums over the places of each."""
     index = naive_index(T, clock, period, other, before, initial)
-    reading = read_at(clock, period, other, before, initial)
-    assert isinstance(reading, Gather if period % other else Runs)
+    reading = module.read_at(clock, period, other, before, initial)
+    assert type(reading) is (Gather if period % other else runs)
     signal = torch.randn(2, 3, 1 + count_ticks(T, clock, period), 4)
     places = torch.randn(2, 3, len(index), 4)
     assert torch.equal(reading.read(signal, len(index)), signal[:, :, index])
@@ -39,6 +46,42 @@ def test_read_and_collect(T, clock, period, other, before, initial):
     collected = torch.full_like(signal, torch.nan)
     reading.collect(places, collected)
     assert (collected - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_layouts(dtype):
+    """Some units of larger tensors, whose others are not touched; and a
+    gradient that is the same number everywhere, as that of a sum."""
+    index = naive_index(9, 0, 4, 1, False, False)
+    all_signals = torch.randn(2, 3, 4, 9).to(dtype)
+    signal = all_signals[..., 2:6]
+    places = torch.randn(2, 3, 9, 7).to(dtype)
+    expected = places.clone()
+    expected[..., 3:] = signal[:, :, index]
+    reading = cpu.read_at(0, 4)
+    reading.write(signal, places[..., 3:])
+    assert torch.equal(places, expected)
+    expected[..., 3:] += signal[:, :, index]
+    reading.add(signal, places[..., 3:])
+    assert torch.equal(places, expected)
+    reading.add(signal[..., :1].expand(-1, -1, -1, 4), places[..., 3:])
+    expected[..., 3:] += signal[:, :, index, :1]
+    assert torch.equal(places, expected)
+    outside = all_signals.clone()
+    one = torch.ones((), dtype=dtype).expand(2, 3, 9, 4)
+    reading.collect(one, signal)
+    counts = torch.tensor([0.0, 4, 4, 1]).to(dtype)
+    assert torch.equal(signal, counts[:, None].expand_as(signal))
+    outside[..., 2:6] = signal
+    assert torch.equal(all_signals, outside)
+
+
+def test_compiled_sums():
+    """Of many values they are rounded once."""
+    places = torch.full((1, 1, 10**6, 1), 0.1)
+    signal = torch.empty(1, 1, 2, 1)
+    cpu.read_at(0, 10**6).collect(places, signal)
+    assert signal[0, 0, 1] == places.double().sum().float()
 
 
 @given(

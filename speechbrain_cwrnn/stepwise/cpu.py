@@ -11,7 +11,7 @@ Authors
 """
 
 from bisect import bisect_right
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -21,7 +21,7 @@ from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.lengths import zero_padding_
 from speechbrain_cwrnn.stepwise import cpu_kernels as kernels
 from speechbrain_cwrnn.threads import count_threads, run_all
-from speechbrain_cwrnn.vectors import VECTOR
+from speechbrain_cwrnn.vectors import VECTOR, empty_array
 
 LANES = 32
 # So many sequences take less time one by one.
@@ -146,15 +146,9 @@ def forward_rows(z, weight_hh, h0, groups, mask=None, steps=None):
     )
     addresses = np.array([tensor.data_ptr() for tensor in tensors])
     kernels.forward_rows(
-        addresses, (B, T), groups.clock, options, _empty(z.dtype)
+        addresses, (B, T), groups.clock, options, empty_array(z.dtype)
     )
     return h if steps is None else zero_padding_(h, steps)
-
-
-@cache
-def _empty(dtype):
-    """An array of nothing, in a dtype of PyTorch."""
-    return torch.empty(0, dtype=dtype).numpy()
 
 
 def _blocks(weight, groups):

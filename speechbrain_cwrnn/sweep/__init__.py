@@ -32,7 +32,7 @@ z, c, a and W have two rows for each unit:
 
 and h[n-1] gets u dh besides.
 
-A group's sequential lines are run by an engine, a module with two functions:
+A group's sequential lines are run by an engine, a module with these functions:
 
     forward(group, z)
         z [R, B, N, C k] is z[0] + c[0], ...; where the cell is gated, f(a) and
@@ -42,10 +42,12 @@ A group's sequential lines are run by an engine, a module with two functions:
         z is what `forward` left there; dstate is ds[0], ds[1], ..., whose first
         becomes dh0, and the others anything; dz [R, B, 1 + N, C k] becomes 0,
         dz[0], dz[1], ...
+    read_at(clock, period, ...)
+        as in `holding`, how what is held is read
 
 dz, dstate and group.state [R, B, 1 + N, k] are contiguous; as in any product of
 matrices, sums are formed in float32 at least. The engines are `eager` (PyTorch,
-on any device) and `gpu` (fused, in Triton).
+on any device), `cpu` (compiled by numba) and `gpu` (fused, in Triton).
 
 What the slower groups send to faster ones is carried along as one signal, that
 may change when any of them ticks: for periods that divide each other, simply
@@ -82,7 +84,6 @@ from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import count_ticks
 from speechbrain_cwrnn.inputs import empty_inputs, take_ticks
 from speechbrain_cwrnn.linear import add_linear, linear, outer, outer_before
-from speechbrain_cwrnn.sweep.holding import read_at
 
 
 class Group(NamedTuple):
@@ -141,11 +142,11 @@ def forward(layer, z, groups, engine):
         units, rows = all_units[i], all_rows[i]
         if context is not None:
             # At a tick, a group reads what the slower ones held just before.
-            reading = read_at(clock, coarse, period, before=True)
+            reading = engine.read_at(clock, coarse, period, before=True)
             reading.add(context[..., rows], part)
         group = _group(layer, part.shape[2], units, rows, groups.cell)
         engine.forward(group, part)
-        read_at(clock, period).write(group.state, output[..., units])
+        engine.read_at(clock, period).write(group.state, output[..., units])
         if i == 0:
             break
         faster = slice(rows.start)
@@ -153,9 +154,9 @@ def forward(layer, z, groups, engine):
         if context is not None:
             places = 1 + count_ticks(z.T, clock, common)
             if period != common:
-                reading = read_at(clock, period, common, initial=True)
+                reading = engine.read_at(clock, period, common, initial=True)
                 sent = reading.read(sent, places)
-            reading = read_at(clock, coarse, common, initial=True)
+            reading = engine.read_at(clock, coarse, common, initial=True)
             reading.add(context[..., faster], sent)
         context, coarse = sent, common
     return output
@@ -197,12 +198,12 @@ def backward(doutput, output, z, layer, groups, engine):
         state = group.state
         state[:, :, 1:] = take_ticks(output[..., units], clock, period)
         dstate = state.new_empty(state.shape)
-        read_at(clock, period).collect(doutput[..., units], dstate)
+        engine.read_at(clock, period).collect(doutput[..., units], dstate)
         if dcontext is not None:
             dsent = dcontext
             if period != common:
                 dsent = state.new_empty(*state.shape[:3], rows.start)
-                reading = read_at(clock, period, common, initial=True)
+                reading = engine.read_at(clock, period, common, initial=True)
                 reading.collect(dcontext, dsent)
             outer(dsent, state, out=dweight[:, faster, units])
             add_linear(dstate, dsent, weight[:, faster, units].mT)
@@ -220,10 +221,10 @@ def backward(doutput, output, z, layer, groups, engine):
             places = 1 + count_ticks(T, clock, coarse)
             finer = dcontext
             dcontext = part.new_empty(*part.shape[:2], places, rows.stop)
-            reading = read_at(clock, coarse, period, before=True)
+            reading = engine.read_at(clock, coarse, period, before=True)
             reading.collect(part, dcontext[..., rows])
             if finer is not None:
-                reading = read_at(clock, coarse, common, initial=True)
+                reading = engine.read_at(clock, coarse, common, initial=True)
                 reading.collect(finer, dcontext[..., faster])
     return dz, dweight, dh0
 

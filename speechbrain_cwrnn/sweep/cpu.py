@@ -11,7 +11,9 @@ Authors
 
 from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.sweep import cpu_kernels as kernels
+from speechbrain_cwrnn.sweep import holding
 from speechbrain_cwrnn.threads import count_threads, run_all
+from speechbrain_cwrnn.vectors import empty_array
 
 # Sequences that a product takes together; a thread has a multiple of these.
 ROWS = 4
@@ -49,3 +51,45 @@ def _run(kernel, group, weight, tensors):
 
     chunks = [(r, b) for r in range(R) for b in range(0, B, size)]
     run_all(run, chunks, threads)
+
+
+def read_at(*args, **options):
+    """As in `holding`."""
+    reading = holding.read_at(*args, **options)
+    if isinstance(reading, holding.Runs):
+        return CompiledRuns(reading.lead, reading.length)
+    return reading
+
+
+class CompiledRuns(holding.Runs):
+    """The same in compiled loops, with no views of runs."""
+
+    def write(self, signal, places):
+        """Write the values to their places."""
+        self._call(kernels.write, signal, places)
+
+    def add(self, signal, places):
+        """Add the values to what is at their places."""
+        self._call(kernels.add, signal, places)
+
+    def collect(self, places, signal):
+        """Write sums over the places to the values: the transpose of `read`."""
+        self._call(kernels.collect, signal, places, signal.shape[2])
+
+    def _call(self, kernel, signal, places, *values):
+        """Call a kernel with tensors and sizes as numbers, which is faster than
+        with arrays, of which each layout would be compiled."""
+        # These stay here, as long as their addresses are in use.
+        pair = [_with_rows(tensor) for tensor in (signal, places)]
+        runs = *places.shape[:3], self.lead, self.length, *values
+        kernel(*map(_look_at, pair), runs, empty_array(signal.dtype))
+
+
+def _with_rows(tensor):
+    """A tensor whose rows are contiguous. What is written to has such ones."""
+    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
+
+
+def _look_at(tensor):
+    """Where a tensor is, the distances in it, and the length of its rows."""
+    return tensor.data_ptr(), *tensor.stride()[:3], tensor.shape[3]

@@ -2,7 +2,9 @@
 
 They go through time for some sequences, with the numbers of each one as a row:
 z [B, N, C k], state [B, 1 + N, k], mask [B, k], and weights whose rows are
-padded to whole vectors, as what they are multiplied to is.
+padded to whole vectors, as what they are multiplied to is. What is held is read
+at places [R, B, M, k] that need not be contiguous; of these, and of the signal,
+they know the address, and the distances of replicas, sequences and rows.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -14,6 +16,7 @@ from speechbrain_cwrnn.vectors import (
     VECTOR,
     activate,
     add_product,
+    array_at,
     jit_lanes,
     sigmoid,
     slope,
@@ -89,3 +92,68 @@ def backward(mask, dstate, state, z, dz, weight, options):
             dz[b, 0, u] = 0
         for u in range(k):
             dstate[b, 0, u] += dh[b, u]
+
+
+@jit_lanes
+def _row(tensor, r, b, n, array):
+    """What follows from the first number of a row on."""
+    address, replicas, sequences, rows, k = tensor
+    first = r * replicas + b * sequences + n * rows
+    return array_at(address + first * array.itemsize, k, array)
+
+
+@jit_lanes
+def write(signal, places, runs, array):
+    """Write the values of a signal to their places; see `holding.Runs`."""
+    R, B, M, lead, length = runs
+    for r in range(R):
+        for b in range(B):
+            n, left = 0, lead
+            for m in range(M):
+                while left == 0:
+                    n, left = n + 1, length
+                left -= 1
+                value = _row(signal, r, b, n, array)
+                place = _row(places, r, b, m, array)
+                for u in range(len(value)):
+                    place[u] = value[u]
+
+
+@jit_lanes
+def add(signal, places, runs, array):
+    """Add them to what is there."""
+    R, B, M, lead, length = runs
+    for r in range(R):
+        for b in range(B):
+            n, left = 0, lead
+            for m in range(M):
+                while left == 0:
+                    n, left = n + 1, length
+                left -= 1
+                value = _row(signal, r, b, n, array)
+                place = _row(places, r, b, m, array)
+                for u in range(len(value)):
+                    place[u] += value[u]
+
+
+@jit_lanes
+def collect(signal, places, runs, array):
+    """Write the sums over the places of each of N values."""
+    R, B, M, lead, length, N = runs
+    # As many small numbers, one by one, would be rounded to their sum.
+    total = np.empty(signal[4])
+    for r in range(R):
+        for b in range(B):
+            m, end = 0, lead
+            for n in range(N):
+                end = min(end, M)
+                total[:] = 0
+                while m < end:
+                    place = _row(places, r, b, m, array)
+                    for u in range(len(place)):
+                        total[u] += place[u]
+                    m += 1
+                value = _row(signal, r, b, n, array)
+                for u in range(len(value)):
+                    value[u] = total[u]
+                end += length

@@ -7,6 +7,10 @@ Authors
 
 import torch
 
+from speechbrain_cwrnn.sweep import holding
+
+read_at = holding.read_at
+
 _IN_PLACE = {
     "tanh": torch.tanh_,
     "relu": torch.relu_,

@@ -24,6 +24,9 @@ from typing import NamedTuple
 import torch
 
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.sweep import holding
+
+read_at = holding.read_at
 
 
 def _installed(name):
