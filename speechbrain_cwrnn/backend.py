@@ -36,7 +36,7 @@ BACKENDS = ("auto", *ENGINES)
 
 # For so many multiplications, a step's calls of PyTorch cost little; its
 # products are made for each processor, and the loops' for vectors of eight.
-LARGE = 4_000_000
+LARGE = 5_000_000
 
 
 class Choice(NamedTuple):

@@ -6,6 +6,7 @@ Authors
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -105,10 +106,10 @@ def run_rnn(layer, groups, steps, backend):
     found to fit together; steps as in `clockwork_rnn`."""
     layer, groups = _prepare(layer, groups, steps)
     x, weight_ih, weight_hh, bias, h0, _ = layer
-    unroll = _choose_unroll(layer, groups, backend)
-    if unroll:
-        z = F.linear(x, weight_ih, bias)
-        return unroll(z, weight_hh, h0, groups, steps=steps)
+    few = _choose_few(layer, groups, backend)
+    if few:
+        z = few.project(x, weight_ih, bias, groups)
+        return few.unroll(z, weight_hh, h0, groups, steps=steps)
     x, weight_ih, weight, bias = _autocast(
         x, weight_ih, dense_weight(weight_hh), bias
     )
@@ -226,18 +227,22 @@ def run_ligru(layer, groups, norms, steps, backend):
     x, weight_ih, weight_hh, bias, h0, mask = layer
     B, T, _ = x.shape
     clock = groups.clock
-    unroll = _choose_unroll(layer, groups, backend)
-    if unroll or is_transformed():
-        z = F.linear(x, weight_ih, bias)
-        if norms is not None:
+    few = _choose_few(layer, groups, backend)
+    if is_transformed() and not few:
+        few = OF_PLAIN
+    if few:
+        if norms is None:
+            z = few.project(x, weight_ih, bias, groups)
+        else:
+            # A norm may look at all that it gets.
+            z = F.linear(x, weight_ih, bias)
             parts = z.split([2 * k for k in groups.group_sizes], dim=-1)
             parts = [
                 norm(part, _ticks(norm, x, period, clock, steps))
                 for norm, part, period in zip(norms, parts, groups.periods)
             ]
             z = torch.cat(parts, dim=-1)
-        unroll = unroll or plain.unroll
-        return unroll(z, weight_hh, h0, groups, mask, steps)
+        return few.unroll(z, weight_hh, h0, groups, mask, steps)
     x, weight_ih, weight, bias = _autocast(
         x, weight_ih, dense_weight(weight_hh), bias
     )
@@ -334,15 +339,37 @@ def _prepare(layer, groups, steps):
     return layer, groups
 
 
-def _choose_unroll(layer, groups, backend):
-    """What runs a layer from what all groups see of the input at all steps,
-    where calls cost more than what they compute: the compiled loop, where
-    nothing looks on; plain PyTorch at a single step, and at a few where groups
-    that do not tick need not be computed; else None."""
+class Few(NamedTuple):
+    """What runs a layer from what all groups see of the input at all steps.
+
+    Arguments
+    ---------
+    project : callable
+        Gives that [B, T, C H], wherever groups tick.
+    unroll : callable
+        Gives the states from it.
+    """
+
+    project: object
+    unroll: object
+
+
+def _project(x, weight_ih, bias, groups):
+    """At all steps, by a single product."""
+    return F.linear(x, weight_ih, bias)
+
+
+OF_PLAIN = Few(_project, plain.unroll)
+
+
+def _choose_few(layer, groups, backend):
+    """What runs a layer where calls cost more than what they compute: the
+    compiled loop, where nothing looks on; plain PyTorch at a single step, and
+    at a few where groups that do not tick need not be computed; else None."""
     x, _, weight_hh, _, h0, _ = layer
     B, T, _ = x.shape
     if torch.compiler.is_compiling():
-        return plain.unroll if T == 1 else None
+        return OF_PLAIN if T == 1 else None
     is_known, is_short = isinstance(groups.clock, int), T <= SHORT
     if (
         is_known
@@ -351,13 +378,13 @@ def _choose_unroll(layer, groups, backend):
         and not _is_autocast(x)
     ):
         way, engine = choose(backend, x, groups)
+        if way is stepwise and is_short:
+            return Few(engine.project_rows, engine.forward_rows)
         # Of many steps, some are not worth to be seen by all groups.
-        if way is stepwise and (
-            is_short or len(way.input_groups(layer, groups).periods) == 1
-        ):
-            return engine.forward_rows
+        if way is stepwise and len(way.input_groups(layer, groups).periods) < 2:
+            return Few(_project, engine.forward_rows)
     is_short = is_short and is_known and not torch.is_grad_enabled()
-    return plain.unroll if is_short or T == 1 else None
+    return OF_PLAIN if is_short or T == 1 else None
 
 
 def _look_at(tensor):

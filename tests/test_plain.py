@@ -109,14 +109,19 @@ def test_clocks_that_differ(T):
 def test_compiled(layer_class, B, T, is_few, nonlinearity, monkeypatch):
     """The loop reads weights where they are, whatever their strides, and gives
     what PyTorch does; where anything looks on, it is not called."""
-    calls = []
+    calls, seen = [], []
 
     def forward_rows(*args, **options):
         calls.append(args)
         return function(*args, **options)
 
-    function = cpu.forward_rows
+    def project_rows(*args):
+        seen.append(args)
+        return project(*args)
+
+    function, project = cpu.forward_rows, cpu.project_rows
     monkeypatch.setattr(cpu, "forward_rows", forward_rows)
+    monkeypatch.setattr(cpu, "project_rows", project_rows)
     net = layer_class(
         7, input_size=3, periods=(1, 2, 3), nonlinearity=nonlinearity
     ).eval()
@@ -131,6 +136,9 @@ def test_compiled(layer_class, B, T, is_few, nonlinearity, monkeypatch):
     with torch.no_grad():
         output, (h, clock) = net(x)
         assert len(calls) == is_few
+        # A norm may look at what stands between ticks.
+        is_seen = layer_class is ClockworkRNN and T <= SHORT
+        assert len(seen) == (is_few and is_seen)
         again, _ = net(x, (h.double(), clock))
         assert len(calls) == 2 * is_few
         cut, end = net(x, lengths=lengths)

@@ -165,6 +165,24 @@ def test_lanes(R, B, number, gated, nonlinearity, monkeypatch):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_project_rows(has_bias, columns):
+    """What is seen of the input where groups tick, whatever the strides."""
+    x = torch.randn(4, 2, 3).double().transpose(0, 1)
+    weight_ih = torch.randn(3, 6 * columns).double().mT
+    bias = torch.randn(6 * columns).double() if has_bias else None
+    cell = Cell(gated=columns == 2)
+    groups = Groups((1, 2, 3), (2, 1, 3), 3, cell)
+    z = cpu.project_rows(x, weight_ih, bias, groups)
+    expected = torch.nn.functional.linear(x, weight_ih, bias)
+    assert z.shape == expected.shape
+    for period, rows in zip(groups.periods, groups.rows):
+        ticks = slice(-3 % period, None, period)
+        part = {"z": z[:, ticks, rows]}
+        assert_equal(part, {"z": expected[:, ticks, rows]})
+
+
 @pytest.mark.parametrize("shape", [(1, -1, 1, 1), (1, 1, -1, 1)])
 def test_tanh(shape):
     """Rounded once, for any magnitude: of many sequences, and of one."""

@@ -115,6 +115,30 @@ def _run(kernels, tensors, weights, groups):
     run_all(run, chunks, count_threads(R * B * T * weight.shape[-1] ** 2))
 
 
+def project_rows(x, weight_ih, bias, groups):
+    """What the groups see of the input [B, T, C H], of few steps, at their
+    ticks; at others, it is not looked at.
+
+    Arguments
+    ---------
+    x, weight_ih, bias, groups
+        As in `clockwork_rnn`; the clock is an int.
+    """
+    B, T, features = x.shape
+    z = x.new_empty(B, T, len(weight_ih))
+    if bias is None:
+        bias = x.new_zeros(len(weight_ih))
+    tensors = [tensor.contiguous() for tensor in (x, weight_ih, bias)]
+    kernels.project_rows(
+        *(tensor.data_ptr() for tensor in (*tensors, z)),
+        (B, T, features, len(weight_ih)),
+        groups.clock,
+        _ticks(groups.periods, groups.group_sizes, groups.cell.columns),
+        empty_array(z.dtype),
+    )
+    return z
+
+
 def forward_rows(z, weight_hh, h0, groups, mask=None, steps=None):
     """The state after every step [B, T, H], of few sequences and steps.
 
@@ -189,6 +213,13 @@ def _options(groups, seen, B, cell):
         layout.append([place, counts[i] * row, row, seen_periods[i]])
     tables = np.array(periods), np.array(starts), np.array(layout)
     return *tables, NONLINEARITIES.index(cell.nonlinearity), cell.gated
+
+
+@lru_cache
+def _ticks(periods, group_sizes, columns):
+    """Period and first row of each group, and the number of all rows."""
+    starts = [columns * start for start in (0, *accumulate(group_sizes))]
+    return np.array(periods), np.array(starts)
 
 
 @lru_cache

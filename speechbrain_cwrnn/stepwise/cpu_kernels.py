@@ -179,6 +179,28 @@ def _row(block, u, length, array):
 
 
 @jit_one
+def project_rows(x, weight, bias, z, sizes, clock, ticks, array):
+    """Write weight @ x + bias to z, in the rows of groups that tick; all are
+    addresses, in the dtype of an array."""
+    B, T, F, rows = sizes
+    periods, starts = ticks
+    x = array_at(x, (B, T, F), array)
+    weight = array_at(weight, (rows, F), array)
+    bias = array_at(bias, rows, array)
+    z = array_at(z, (B, T, rows), array)
+    for b in range(B):
+        for t in range(T):
+            for g in range(len(periods)):
+                if (clock + t) % periods[g]:
+                    continue
+                for u in range(starts[g], starts[g + 1]):
+                    total = bias[u]
+                    for c in range(F):
+                        total += weight[u, c] * x[b, t, c]
+                    z[b, t, u] = total
+
+
+@jit_one
 def forward_rows(addresses, sizes, clock, groups, array):
     """Write h, for few sequences that are seen at all steps, as `forward_one`.
 
