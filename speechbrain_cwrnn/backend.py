@@ -129,16 +129,15 @@ def _is_little(steps, periods, group_sizes, cell):
     longer: in so many steps, of all sequences, less than its calls cost; or at
     each step, for groups of a few units.
 
-    The calls are more than in proportion to the number of groups, whose
-    products are smaller, too. Of a gated cell, the candidates alone are
-    counted; it is more arithmetic for each multiplication.
+    Of a gated cell, the candidates alone are counted; it is more arithmetic for
+    each multiplication.
     """
     senders, step, G = sum(group_sizes), 0, len(periods)
     for period, k in zip(periods, group_sizes):
         step += k * senders / period
         senders -= k
-    most, least = (220_000, 100) if cell.gated else (700_000, 200)
-    return step * steps <= most * G**2 or step <= least * (G - 1)
+    most, least = (600_000, 100) if cell.gated else (2_000_000, 200)
+    return step * steps <= most * G or step <= least * (G - 1)
 
 
 @cache

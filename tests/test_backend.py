@@ -18,20 +18,20 @@ class TestChoose:
     @pytest.mark.parametrize(
         "B, T, periods, sizes, gated, engine",
         [
-            # 1000 steps of 26 * 26 multiplications are few, of 27 * 27 not.
-            (10, 100, (1,), (26,), False, "stepwise"),
-            (10, 100, (1,), (27,), False, "cpu"),
-            (5, 100, (1,), (27,), False, "stepwise"),
-            # Four times as many with two groups: 1000 steps of 2745 and 2814.
-            (10, 100, (1, 2), (27, 42), False, "stepwise"),
-            (10, 100, (1, 2), (27, 43), False, "cpu"),
+            # 1000 steps of 44 * 44 multiplications are few, of 45 * 45 not.
+            (10, 100, (1,), (44,), False, "stepwise"),
+            (10, 100, (1,), (45,), False, "cpu"),
+            (5, 100, (1,), (45,), False, "stepwise"),
+            # Twice as many with two groups: 1000 steps of 3977 and 4062.5.
+            (10, 100, (1, 2), (27, 58), False, "stepwise"),
+            (10, 100, (1, 2), (27, 59), False, "cpu"),
             # Of any number: 200 at each step for each group but one.
             (999, 999, (1, 2), (5, 14), False, "stepwise"),
             (999, 999, (1, 2), (5, 15), False, "cpu"),
             (999, 999, (1,), (2,), False, "cpu"),
             # Of a gated cell, less than half of both.
-            (10, 100, (1,), (14,), True, "stepwise"),
-            (10, 100, (1,), (15,), True, "cpu"),
+            (10, 100, (1,), (24,), True, "stepwise"),
+            (10, 100, (1,), (25,), True, "cpu"),
             (999, 999, (1, 2), (4, 9), True, "stepwise"),
             (999, 999, (1, 2), (4, 10), True, "cpu"),
             # What PyTorch does as well: 5 million of a group at each step.
