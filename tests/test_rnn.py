@@ -5,7 +5,6 @@ import pickle
 
 import pytest
 import torch
-from helpers import CPU_ENGINES
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils import prune
@@ -19,9 +18,9 @@ from speechbrain_cwrnn.errors import InputError
 PERIODS = [1, 2, 4, 8]
 
 
-@pytest.fixture(params=CPU_ENGINES, autouse=True)
+@pytest.fixture(params=["eager", "stepwise"], autouse=True)
 def engine(request, monkeypatch):
-    """All tests run with each engine, wherever it can run."""
+    """All tests run in both ways, wherever they can."""
 
     def choose_this(backend, x, groups):
         cpu = x.device.type == "cpu"
