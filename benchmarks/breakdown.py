@@ -89,7 +89,8 @@ def watch_layer(watch, net, x):
     _, engine = choose(net.backend, x, groups)
     for name in ("forward", "backward"):
         watch.watch(engine, name, STEPS)
-    for reading in (holding.Runs, holding.Gather, type(engine.read_at(0, 1))):
+    read_at = getattr(engine, "read_at", holding.read_at)
+    for reading in {holding.Runs, holding.Gather, type(read_at(0, 1))}:
         for name in {"read", "write", "add", "collect"} & vars(reading).keys():
             watch.watch(reading, name, HOLDING)
     functions = {"add_at_ticks": HOLDING}

@@ -67,6 +67,8 @@ def make_layers(shape, H, args):
             else:
                 net.backend = backend
                 engine = net.to(device, dtype).engine(B, T)
+                # On whatever steps errors are measured, they are those of it.
+                net.backend = engine
                 layers[f"{name} ({engine})"] = net
     layers |= make_peers(B, F, H, args.cell)
     return {name: layer.to(device, dtype) for name, layer in layers.items()}

@@ -6,7 +6,7 @@ There are two ways, each a package of its own, with its engines:
   - eager: a loop in PyTorch, on any device, in any dtype;
   - cpu: compiled by numba;
   - triton: fused on the GPU;
-- `stepwise`, step by step, all groups at once, for small networks:
+- `stepwise`, step by step, all groups at once, for little to compute:
   - stepwise: compiled by numba.
 
 Authors
@@ -122,7 +122,7 @@ def check_backend(backend):
         raise InputError(f"backend={backend!r}: expected one of {names}.")
 
 
-# Calls of a stream are short, so that it is computed once for each layer.
+# Calls of a stream are short, so that it is computed once for them.
 @lru_cache
 def _is_little(steps, periods, group_sizes, cell):
     """Whether there is so little to compute that a sweep was measured to take
@@ -157,7 +157,7 @@ def _compiles():
 def _fault_of_numba():
     """What keeps numba from compiling here; None if nothing does."""
     try:
-        # Both at once, so that numba makes the same of both: its settings may
+        # All at once, so that numba makes the same of all: its settings may
         # change later.
         vectors, *_ = (
             import_module(f"speechbrain_cwrnn.{name}")

@@ -340,12 +340,13 @@ def _prepare(layer, groups, steps):
 
 
 class Few(NamedTuple):
-    """What runs a layer from what all groups see of the input at all steps.
+    """What runs a layer from a single tensor of what all groups see of the
+    input.
 
     Arguments
     ---------
     project : callable
-        Gives that [B, T, C H], wherever groups tick.
+        Gives that [B, T, C H], of each group at its ticks at least.
     unroll : callable
         Gives the states from it.
     """
@@ -366,7 +367,7 @@ def _choose_few(layer, groups, backend):
     """What runs a layer where calls cost more than what they compute: the
     compiled loop, where nothing looks on; plain PyTorch at a single step, and
     at a few where groups that do not tick need not be computed; else None."""
-    x, _, weight_hh, _, h0, _ = layer
+    x, weight_ih, weight_hh, bias, h0, mask = layer
     B, T, _ = x.shape
     if torch.compiler.is_compiling():
         return OF_PLAIN if T == 1 else None
@@ -374,12 +375,14 @@ def _choose_few(layer, groups, backend):
     if (
         is_known
         and B <= (MANY if is_short else FEW)
-        and not is_watched(x, h0, *weight_hh)
+        and not is_watched(x, weight_ih, bias, h0, mask, *weight_hh)
         and not _is_autocast(x)
     ):
         way, engine = choose(backend, x, groups)
         if way is stepwise and is_short:
-            return Few(engine.project_rows, engine.forward_rows)
+            # With more sequences, a product reads the weights less often.
+            project = engine.project_rows if B == 1 else _project
+            return Few(project, engine.forward_rows)
         # Of many steps, some are not worth to be seen by all groups.
         if way is stepwise and len(way.input_groups(layer, groups).periods) < 2:
             return Few(_project, engine.forward_rows)

@@ -265,8 +265,9 @@ class ClockworkRNN(nn.Module):
         'cpu'
         """
         batch_size = check_integer("batch_size", batch_size, least=0)
-        steps = check_integer("steps", steps)
-        x = self.weight_ih_l0.new_empty(batch_size, steps, self.input_size)
+        steps = check_integer("steps", steps, least=1)
+        x = self.weight_ih_l0.new_empty(())
+        x = x.expand(batch_size, steps, self.input_size)
         groups = Groups(self.periods, self.group_sizes, 0, self._cell)
         return choose_name(self.backend, x, groups)
 

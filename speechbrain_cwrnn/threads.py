@@ -17,10 +17,19 @@ def count_threads(multiplications):
     return 1 if multiplications < WORTH else torch.get_num_threads()
 
 
+def split(R, B, threads, multiple=1):
+    """Replica, first sequence and end of each chunk: one for each thread, of a
+    multiple of so many sequences, but the last."""
+    size = max(1, -(-B // (threads * multiple))) * multiple
+    return [
+        (r, b, min(b + size, B)) for r in range(R) for b in range(0, B, size)
+    ]
+
+
 def run_all(function, chunks, threads):
     """Call a function, which lets other threads run meanwhile, with each
     chunk."""
-    if threads == 1 or len(chunks) == 1:
+    if threads == 1 or len(chunks) < 2:
         for chunk in chunks:
             function(chunk)
     else:

@@ -50,7 +50,7 @@ def is_mapped(x):
 def is_watched(*tensors):
     """Whether anything may want to see what is done to tensors as operations
     of PyTorch: a gradient, a transform, a compiler, a mode, or a class of
-    tensors of its own (which a parameter's is not)."""
+    tensors of its own (which a parameter's is not). Some may be None."""
     return (
         torch.is_grad_enabled()
         or torch.compiler.is_compiling()
@@ -58,5 +58,5 @@ def is_watched(*tensors):
         or forward_ad._current_level >= 0
         or bool(get_interpreter_stack())
         or torch._C._len_torch_dispatch_stack() > 0
-        or not {*map(type, tensors)} <= {torch.Tensor, Parameter}
+        or not {*map(type, tensors)} <= {torch.Tensor, Parameter, type(None)}
     )

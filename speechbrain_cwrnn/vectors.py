@@ -26,9 +26,7 @@ from speechbrain_cwrnn.cells import NONLINEARITIES
 
 logger = logging.getLogger(__name__)
 
-TANH, RELU, LEAKY_RELU = map(
-    NONLINEARITIES.index, ("tanh", "relu", "leaky_relu")
-)
+TANH, RELU = map(NONLINEARITIES.index, ("tanh", "relu"))
 
 # Processors have vectors of up to so many numbers.
 VECTOR = 8

@@ -330,8 +330,8 @@ def test_vmap_over_inputs(engine):
 @pytest.mark.parametrize("periods", [(1, 2, 4), (1, 2, 3)])
 def test_compile_and_export(engine, periods):
     """One graph, whole, for all lengths and batch sizes."""
-    # Of this size, batches of 2 and 3 have different engines by themselves.
-    net = ClockworkRNN(45, input_size=3, periods=periods, backend=engine)
+    # Of this size, the shortest and the longest have different engines.
+    net = ClockworkRNN(255, input_size=3, periods=periods, backend=engine)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(net, fullgraph=True, dynamic=True, backend=counter)
@@ -345,6 +345,7 @@ def test_compile_and_export(engine, periods):
         torch.testing.assert_close(compiled(x)[0], expected)
         torch.testing.assert_close(exported.module()(x)[0], expected)
     assert counter.frame_count == frames > 0
+    assert engine != "auto" or net.engine(2, 31) != net.engine(5, 57)
 
 
 @pytest.mark.parametrize("T", [1, 5])

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speechbrain_cwrnn import threads
 from speechbrain_cwrnn.clock import count_ticks, ticks_before
 from speechbrain_cwrnn.sweep import cpu, holding
 from speechbrain_cwrnn.sweep.holding import Gather, Runs, read_at
@@ -49,9 +50,12 @@ def test_read_and_collect(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_compiled_layouts(dtype):
+@pytest.mark.parametrize("number", [1, 2])
+def test_compiled_layouts(number, dtype, monkeypatch):
     """Some units of larger tensors, whose others are not touched; and a
     gradient that is the same number everywhere, as that of a sum."""
+    monkeypatch.setattr(threads, "WORTH", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: number)
     index = naive_index(9, 0, 4, 1, False, False)
     all_signals = torch.randn(2, 3, 4, 9).to(dtype)
     signal = all_signals[..., 2:6]

@@ -1,6 +1,6 @@
 """Another way to run a layer: step by step, all groups at once.
 
-For networks so small that the sweep over the groups would be more calls than
+For what is so little that the sweep over the groups would be more calls than
 arithmetic. The loop over time is compiled, by an engine, a module with two
 functions:
 

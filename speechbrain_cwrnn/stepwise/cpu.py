@@ -1,6 +1,6 @@
 """The loop over time of all groups at once, compiled for the CPU by numba.
 
-It is for small networks, where PyTorch spends more time on calling things
+It is for little to compute, where PyTorch spends more time on calling things
 than on arithmetic. Up to LANES sequences, the *lanes*, go through the loop over
 time side by side, so that each operation is one of vectors; a sequence on its
 own makes vectors of its sums. The first call compiles, for some seconds; later

@@ -9,11 +9,13 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import numpy as np
+
 from speechbrain_cwrnn.cells import NONLINEARITIES
 from speechbrain_cwrnn.sweep import cpu_kernels as kernels
 from speechbrain_cwrnn.sweep import holding
-from speechbrain_cwrnn.threads import count_threads, run_all
-from speechbrain_cwrnn.vectors import empty_array
+from speechbrain_cwrnn.threads import count_threads, run_all, split
+from speechbrain_cwrnn.vectors import VECTOR, empty_array
 
 # Sequences that a product takes together; a thread has a multiple of these.
 ROWS = 4
@@ -39,18 +41,26 @@ def _run(kernel, group, weight, tensors):
     # Contiguous, since numba compiles once for what is, and once for what not.
     mask = group.state.new_ones(R, B, k) if mask is None else mask.contiguous()
     arrays = [tensor.numpy() for tensor in (mask, *tensors)]
-    weight = kernels.pad(weight.contiguous().numpy())
+    weight = _pad(weight.contiguous().numpy())
     options = NONLINEARITIES.index(group.cell.nonlinearity), group.cell.gated
-    threads = count_threads(R * B * states * weight[0].size)
-    size = max(1, -(-B // (threads * ROWS))) * ROWS
+    threads = count_threads(B * states * weight.size)
 
     def run(chunk):
-        r, b = chunk
-        rows = (array[r, b : b + size] for array in arrays)
+        r, first, end = chunk
+        rows = (array[r, first:end] for array in arrays)
         kernel(*rows, weight[r], options)
 
-    chunks = [(r, b) for r in range(R) for b in range(0, B, size)]
-    run_all(run, chunks, threads)
+    run_all(run, split(R, B, threads, ROWS), threads)
+
+
+def _pad(weight):
+    """Weights [R, n, k] with whole vectors of columns."""
+    R, n, k = weight.shape
+    if k % VECTOR == 0:
+        return weight
+    padded = np.zeros((R, n, -(-k // VECTOR) * VECTOR), weight.dtype)
+    padded[:, :, :k] = weight
+    return padded
 
 
 def read_at(*args, **options):
@@ -66,30 +76,35 @@ class CompiledRuns(holding.Runs):
 
     def write(self, signal, places):
         """Write the values to their places."""
-        self._call(kernels.write, signal, places)
+        self._call(kernels.write, _with_rows(signal), places, False)
 
     def add(self, signal, places):
         """Add the values to what is at their places."""
-        self._call(kernels.add, signal, places)
+        self._call(kernels.write, _with_rows(signal), places, True)
 
     def collect(self, places, signal):
         """Write sums over the places to the values: the transpose of `read`."""
-        self._call(kernels.collect, signal, places, signal.shape[2])
+        N = signal.shape[2]
+        self._call(kernels.collect, signal, _with_rows(places), N)
 
-    def _call(self, kernel, signal, places, *values):
+    def _call(self, kernel, signal, places, option):
         """Call a kernel with tensors and sizes as numbers, which is faster than
         with arrays, of which each layout would be compiled."""
-        # These stay here, as long as their addresses are in use.
-        pair = [_with_rows(tensor) for tensor in (signal, places)]
-        runs = *places.shape[:3], self.lead, self.length, *values
-        kernel(*map(_look_at, pair), runs, empty_array(signal.dtype))
+        R, B, M, k = places.shape
+        pair = [
+            (tensor.data_ptr(), *tensor.stride()[:3], k)
+            for tensor in (signal, places)
+        ]
+        array = empty_array(signal.dtype)
+
+        def run(chunk):
+            runs = *chunk, M, self.lead, self.length
+            kernel(*pair, runs, array, option)
+
+        threads = count_threads(R * B * M * k)
+        run_all(run, split(R, B, threads), threads)
 
 
 def _with_rows(tensor):
-    """A tensor whose rows are contiguous. What is written to has such ones."""
+    """A tensor whose rows are contiguous."""
     return tensor if tensor.stride(3) == 1 else tensor.contiguous()
-
-
-def _look_at(tensor):
-    """Where a tensor is, the distances in it, and the length of its rows."""
-    return tensor.data_ptr(), *tensor.stride()[:3], tensor.shape[3]

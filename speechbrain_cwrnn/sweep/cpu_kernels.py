@@ -13,7 +13,6 @@ Authors
 import numpy as np
 
 from speechbrain_cwrnn.vectors import (
-    VECTOR,
     activate,
     add_product,
     array_at,
@@ -21,16 +20,6 @@ from speechbrain_cwrnn.vectors import (
     sigmoid,
     slope,
 )
-
-
-def pad(weight):
-    """Weights [R, n, k] with whole vectors of columns."""
-    R, n, k = weight.shape
-    if k % VECTOR == 0:
-        return weight
-    padded = np.zeros((R, n, -(-k // VECTOR) * VECTOR), weight.dtype)
-    padded[:, :, :k] = weight
-    return padded
 
 
 @jit_lanes
@@ -103,57 +92,43 @@ def _row(tensor, r, b, n, array):
 
 
 @jit_lanes
-def write(signal, places, runs, array):
-    """Write the values of a signal to their places; see `holding.Runs`."""
-    R, B, M, lead, length = runs
-    for r in range(R):
-        for b in range(B):
-            n, left = 0, lead
-            for m in range(M):
-                while left == 0:
-                    n, left = n + 1, length
-                left -= 1
-                value = _row(signal, r, b, n, array)
-                place = _row(places, r, b, m, array)
+def write(signal, places, runs, array, adds):
+    """Write the values of a signal to their places, or add them to what is
+    there; see `holding.Runs`."""
+    r, first, end, M, lead, length = runs
+    for b in range(first, end):
+        n, left = 0, lead
+        for m in range(M):
+            while left == 0:
+                n, left = n + 1, length
+            left -= 1
+            value = _row(signal, r, b, n, array)
+            place = _row(places, r, b, m, array)
+            if adds:
+                for u in range(len(value)):
+                    place[u] += value[u]
+            else:
                 for u in range(len(value)):
                     place[u] = value[u]
 
 
 @jit_lanes
-def add(signal, places, runs, array):
-    """Add them to what is there."""
-    R, B, M, lead, length = runs
-    for r in range(R):
-        for b in range(B):
-            n, left = 0, lead
-            for m in range(M):
-                while left == 0:
-                    n, left = n + 1, length
-                left -= 1
-                value = _row(signal, r, b, n, array)
-                place = _row(places, r, b, m, array)
-                for u in range(len(value)):
-                    place[u] += value[u]
-
-
-@jit_lanes
-def collect(signal, places, runs, array):
+def collect(signal, places, runs, array, N):
     """Write the sums over the places of each of N values."""
-    R, B, M, lead, length, N = runs
-    # As many small numbers, one by one, would be rounded to their sum.
+    r, first, end, M, lead, length = runs
+    # In float64: many small numbers would be rounded to their sum, one by one.
     total = np.empty(signal[4])
-    for r in range(R):
-        for b in range(B):
-            m, end = 0, lead
-            for n in range(N):
-                end = min(end, M)
-                total[:] = 0
-                while m < end:
-                    place = _row(places, r, b, m, array)
-                    for u in range(len(place)):
-                        total[u] += place[u]
-                    m += 1
-                value = _row(signal, r, b, n, array)
-                for u in range(len(value)):
-                    value[u] = total[u]
-                end += length
+    for b in range(first, end):
+        m, stop = 0, lead
+        for n in range(N):
+            stop = min(stop, M)
+            total[:] = 0
+            while m < stop:
+                place = _row(places, r, b, m, array)
+                for u in range(len(place)):
+                    total[u] += place[u]
+                m += 1
+            value = _row(signal, r, b, n, array)
+            for u in range(len(value)):
+                value[u] = total[u]
+            stop += length
