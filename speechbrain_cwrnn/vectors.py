@@ -31,15 +31,15 @@ TANH, RELU = map(NONLINEARITIES.index, ("tanh", "relu"))
 # Processors have vectors of up to so many numbers.
 VECTOR = 8
 
-# Where lanes make the vectors, the order of sums is kept, as LLVM would
-# otherwise make them of the sums. Numba's own error model would look for
-# divisions by zero one by one.
+# The order of sums is kept where sequences or units make the vectors, as LLVM
+# would otherwise make them of the sums; a sequence on its own has no others.
+# Numba's own error model would look for divisions by zero one by one.
 _jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
-jit_lanes = _jit(fastmath={"contract"})
-jit_one = _jit(fastmath={"contract", "reassoc"})
+jit_ordered = _jit(fastmath={"contract"})
+jit_any_order = _jit(fastmath={"contract", "reassoc"})
 
 
-@jit_lanes
+@jit_ordered
 def add_product(totals, left, right, first, end, start, stop):
     """totals[i] += sum over start <= c < stop of left[i, c] * right[c]
 
@@ -86,7 +86,7 @@ def _pointer(typing_context, address, array):
     return types.CPointer(array.dtype)(types.int64, array), generate
 
 
-@jit_one
+@jit_any_order
 def array_at(address, shape, array):
     """What is in memory at an address, in the dtype of some array."""
     return numba.carray(_pointer(address, array), shape)
@@ -202,7 +202,7 @@ def sigmoid(x):
     """The logistic function, in such a form."""
 
 
-@jit_lanes
+@jit_ordered
 def activate(values, first, end, columns, f):
     """Replace values[i, :columns] by f of it, for the rows first <= i < end."""
     for i in range(first, end):
@@ -219,7 +219,7 @@ def activate(values, first, end, columns, f):
                 values[i, j] *= scale
 
 
-@jit_lanes
+@jit_ordered
 def slope(y, f):
     """f'(x), by y = f(x)."""
     if f == TANH:

@@ -22,15 +22,15 @@ from speechbrain_cwrnn.vectors import (
     activate,
     add_product,
     array_at,
-    jit_lanes,
-    jit_one,
+    jit_any_order,
+    jit_ordered,
     sigmoid,
     slope,
     tanh,
 )
 
 
-@jit_one
+@jit_any_order
 def _first_ticks(clock, periods, layout):
     """For each group, the steps to its first tick, the place of its z then,
     in the first sequence, and the distance to that at the next tick."""
@@ -40,7 +40,7 @@ def _first_ticks(clock, periods, layout):
     return wait, place, periods // seen * row
 
 
-@jit_one
+@jit_any_order
 def _last_ticks(T, clock, periods, layout):
     """The same backwards, from the last of T steps."""
     wait, place, distance = _first_ticks(clock, periods, layout)
@@ -49,7 +49,7 @@ def _last_ticks(T, clock, periods, layout):
     return wait, place + further * distance, distance
 
 
-@jit_lanes
+@jit_ordered
 def forward_lanes(h0, mask, z, h, weight, where, groups):
     """Write h, for the sequences of some lanes."""
     replicas, sequences, clock, lanes = where
@@ -111,7 +111,7 @@ def forward_lanes(h0, mask, z, h, weight, where, groups):
             wait[g] -= 1
 
 
-@jit_lanes
+@jit_ordered
 def backward_lanes(dh, h, h0, mask, z, dz, dh0, weight_t, where, groups):
     """Write dz and dh0, for the sequences of some lanes."""
     replicas, sequences, clock, lanes = where
@@ -172,13 +172,13 @@ def backward_lanes(dh, h, h0, mask, z, dz, dh0, weight_t, where, groups):
             dh0[r, b, u] = inner[u, lane] + outer[lane, u]
 
 
-@jit_one
+@jit_any_order
 def _row(block, u, length, array):
     """Row u of a group's weights, in the dtype of an array."""
     return array_at(block[0] + u * block[1], length, array)
 
 
-@jit_one
+@jit_any_order
 def project_rows(x, weight, bias, z, sizes, clock, ticks, array):
     """Write weight @ x + bias to z, in the rows of groups that tick; all are
     addresses, in the dtype of an array."""
@@ -200,7 +200,7 @@ def project_rows(x, weight, bias, z, sizes, clock, ticks, array):
                     z[b, t, u] = total
 
 
-@jit_one
+@jit_any_order
 def forward_rows(addresses, sizes, clock, groups, array):
     """Write h, for few sequences that are seen at all steps, as `forward_one`.
 
@@ -222,7 +222,7 @@ def forward_rows(addresses, sizes, clock, groups, array):
         forward_one(h0, mask, z, h, blocks, (0, b, clock), groups)
 
 
-@jit_one
+@jit_any_order
 def forward_one(h0, mask, z, h, blocks, where, groups):
     """Write h, for one sequence."""
     r, b, clock = where
@@ -268,7 +268,7 @@ def forward_one(h0, mask, z, h, blocks, where, groups):
                     h[r, b, t, first + u] = c + new[size + u] * held
 
 
-@jit_one
+@jit_any_order
 def backward_one(dh, h, h0, mask, z, dz, dh0, blocks, where, groups):
     """Write dz and dh0, for one sequence."""
     r, b, clock = where

@@ -16,13 +16,13 @@ from speechbrain_cwrnn.vectors import (
     activate,
     add_product,
     array_at,
-    jit_lanes,
+    jit_ordered,
     sigmoid,
     slope,
 )
 
 
-@jit_lanes
+@jit_ordered
 def forward(mask, z, state, weight, options):
     """Write h to state and, of a gated cell, what is kept to z; see `sweep`."""
     f, gated = options
@@ -50,7 +50,7 @@ def forward(mask, z, state, weight, options):
                 state[b, 1 + n, u] = new[b, u]
 
 
-@jit_lanes
+@jit_ordered
 def backward(mask, dstate, state, z, dz, weight, options):
     """Write dz, and dh0 to dstate; see `sweep`."""
     f, gated = options
@@ -83,7 +83,7 @@ def backward(mask, dstate, state, z, dz, weight, options):
             dstate[b, 0, u] += dh[b, u]
 
 
-@jit_lanes
+@jit_ordered
 def _row(tensor, r, b, n, array):
     """What follows from the first number of a row on."""
     address, replicas, sequences, rows, k = tensor
@@ -91,7 +91,7 @@ def _row(tensor, r, b, n, array):
     return array_at(address + first * array.itemsize, k, array)
 
 
-@jit_lanes
+@jit_ordered
 def write(signal, places, runs, array, adds):
     """Write the values of a signal to their places, or add them to what is
     there; see `holding.Runs`."""
@@ -112,7 +112,7 @@ def write(signal, places, runs, array, adds):
                     place[u] = value[u]
 
 
-@jit_lanes
+@jit_ordered
 def collect(signal, places, runs, array, N):
     """Write the sums over the places of each of N values."""
     r, first, end, M, lead, length = runs
