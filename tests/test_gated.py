@@ -250,7 +250,8 @@ def test_vmap(engine):
         torch.testing.assert_close(a, e, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("engine", [*CPU_ENGINES, "auto"])
+# To a compiler all engines are the same node; one that is fixed will do.
+@pytest.mark.parametrize("engine", ["eager", "auto"])
 @pytest.mark.parametrize("periods", [(1, 2, 4), (1, 2, 3)])
 def test_compile_and_export(engine, periods):
     """One graph, whole, for all lengths and batch sizes."""
