@@ -47,6 +47,7 @@ def results(folder):
     return read_csv(folder / "results.csv")
 
 
+@pytest.mark.slow
 def test_docstrings(recipe):
     """Their examples run."""
     tried = 0

@@ -163,6 +163,7 @@ class TestBeforeTraining:
         """Nothing is trained here."""
         monkeypatch.setattr(recipe.study, "run_cells", lambda *_: None)
 
+    @pytest.mark.slow
     def test_other_options(self, study, targets, sample):
         """What is done with some is not reported as done with others."""
         study("--targets", targets)

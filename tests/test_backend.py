@@ -121,6 +121,7 @@ WITHOUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WITHOUT)
 def test_without_numba(case):
     """Slower, with one warning; an error where it is forced. It is found out

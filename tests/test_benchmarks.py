@@ -396,6 +396,7 @@ def test_readme(name, monkeypatch, capsys):
     assert table.strip() == capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["speed.py", "breakdown.py"])
 def test_torch_alone(script):
     """What is run on a GPU needs nothing else."""

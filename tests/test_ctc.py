@@ -177,6 +177,7 @@ class TestNotFinite:
             brain.check_loss_isfinite(nan)
 
 
+@pytest.mark.slow
 def test_debugging(recipe, few, tmp_path):
     """It leaves no results, and disturbs none."""
     hparams = RECIPE / "hparams" / "cwrnn.yaml"

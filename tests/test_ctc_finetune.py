@@ -127,6 +127,7 @@ def test_learns_by_heart(recipe, few, tmp_path, train_lstm):
         assert torch.equal(value, after[name]), name
 
 
+@pytest.mark.slow
 def test_bad_source(recipe, few, tmp_path, train_lstm):
     """What is no such model is one sentence, before anything is written."""
     source, folder = train_lstm(1), tmp_path / "out"

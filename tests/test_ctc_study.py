@@ -186,6 +186,7 @@ def test_all_failed(study, args, written, capsys):
     assert f"{args.output_folder}/gru/0.01/2.out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["LSTM", "clockwork Li-GRU"])
 def test_equal_parameters(study, args, layer):
     """As near as multiples of four units come."""

@@ -228,6 +228,7 @@ class TestTasks:
         assert attempted >= 1 and not failures
 
 
+@pytest.mark.slow
 class TestStudy:
     """From the command line to the files."""
 

@@ -292,6 +292,7 @@ class TestRefused:
         with pytest.raises(InputError, match=f"{path}: expected"):
             publish(tmp_path / "run", tmp_path / "net")
 
+    @pytest.mark.slow
     def test_damaged(self, make_run, publish, tmp_path):
         """Weights that do not load: the folder never gets its name."""
         run = make_run()

@@ -30,6 +30,7 @@ class Cell:
         (self.folder / "done.txt").write_text("done")
 
 
+@pytest.mark.slow
 def test_runs_what_is_not_done(tmp_path, capfd):
     """Each in a process with one thread, which is told what to do first; what
     it shows goes to a file."""

@@ -113,6 +113,7 @@ def pitch(samples):
     return np.median(16000 / lags[good.argmax(1)])
 
 
+@pytest.mark.slow
 class TestCorpus:
     """What is written."""
 

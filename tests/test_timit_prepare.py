@@ -819,6 +819,7 @@ class TestForeignFiles:
                 assert prepare_timit(timit, *manifests, **options) is False
 
 
+@pytest.mark.slow
 class TestRecipes:
     """How the recipes prepare their data."""
 
