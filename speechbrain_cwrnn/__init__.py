@@ -47,6 +47,7 @@ What recipes and their pretrained models use:
 features : the features of speech that the paper uses
 last_state : the last output of a recurrent layer, as an embedding
 peephole : the LSTM that the paper compares with
+peephole_cpu : its loops, compiled
 unrolled_gru : a GRU that networks trained at once can have
 phonemes : those of TIMIT, and a tokenizer for them
 brain : a SpeechBrain Brain that trains an Ensemble

@@ -106,7 +106,7 @@ def choose_name(backend, x, groups):
         sequences = x.shape[:-3].numel(), x.shape[-3]
         if gpu.supports(*case) and gpu.is_fast(*case, *sequences):
             return "triton"
-    if not (runs and _compiles()):
+    if not (runs and compiles()):
         return "eager"
     sizes, cell = groups.group_sizes, groups.cell
     if _is_little(x.shape[:-1].numel(), groups.periods, sizes, cell):
@@ -141,8 +141,8 @@ def _is_little(steps, periods, group_sizes, cell):
 
 
 @cache
-def _compiles():
-    """Whether numba works; if it does not, says so once."""
+def compiles():
+    """Whether numba compiles loops for the CPU; if not, says so once."""
     fault = _fault_of_numba()
     if fault:
         warnings.warn(
@@ -161,7 +161,12 @@ def _fault_of_numba():
         # change later.
         vectors, *_ = (
             import_module(f"speechbrain_cwrnn.{name}")
-            for name in ("vectors", "stepwise.cpu_kernels", "sweep.cpu_kernels")
+            for name in (
+                "vectors",
+                "stepwise.cpu_kernels",
+                "sweep.cpu_kernels",
+                "peephole_cpu",
+            )
         )
     except (
         ImportError,

@@ -1,27 +1,34 @@
 """An LSTM with peepholes: the baseline of the paper, which PyTorch lacks.
 
+Its loop over time is compiled by numba for the CPU (`peephole_cpu.py`); there
+is one in PyTorch for other devices and dtypes.
+
 Authors
  * The speechbrain_cwrnn developers 2026
 """
 
 import math
+import sys
+from importlib import import_module
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechbrain_cwrnn.backend import compiles
 from speechbrain_cwrnn.checks import (
     check_integer,
     check_number,
     check_sequences,
 )
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.transforms import is_watched
 
-# What is applied to the cell on its way out, and the slope by its value.
+# What is applied to the cell c on its way out, shift + scale tanh(rate c).
 ACTIVATIONS = {
-    "tanh": (torch.tanh, lambda y: 1 - y.square()),
-    "tanhx2": (lambda c: 2 * c.tanh(), lambda y: 2 - y.square() / 2),
-    "sigmoid": (torch.sigmoid, lambda y: y * (1 - y)),
+    "tanh": (0.0, 1.0, 1.0),
+    "tanhx2": (0.0, 2.0, 1.0),
+    "sigmoid": (0.5, 0.5, 0.5),
 }
 
 
@@ -36,8 +43,7 @@ class PeepholeLSTM(nn.Module):
 
     It is for comparisons at the parameter counts of the paper, which the
     three vectors p fit best, with networks that `Ensemble` trains at once.
-    It loops over time, with gradients by hand, which cannot be differentiated
-    once more; where peepholes do not matter, `torch.nn.LSTM` is faster.
+    Its gradients are by hand, and cannot be differentiated once more.
 
     Arguments
     ---------
@@ -97,52 +103,38 @@ class PeepholeLSTM(nn.Module):
             h and c after the last step [1, B, H].
         """
         check_sequences(x, self.input_size)
-        shape = (1, x.shape[0], self.hidden_size)
+        H = self.hidden_size
+        shape = (1, x.shape[0], H)
         if hx is None:
             hx = x.new_zeros(shape), x.new_zeros(shape)
         is_pair = isinstance(hx, (tuple, list))
         shapes = is_pair and [getattr(state, "shape", None) for state in hx]
         if shapes != [shape, shape]:
             raise InputError(f"hx: expected h and c, each of shape {shape}.")
-        z_i, z_f, z_c, z_o = F.linear(x, self.weight_ih, self.bias).chunk(4, -1)
-        z = torch.cat([z_i, z_f + self.forget_bias, z_c, z_o], -1)
+        bias_i, bias_f, bias_co = self.bias.split([H, H, 2 * H])
+        bias = torch.cat([bias_i, bias_f + self.forget_bias, bias_co])
+        z = F.linear(x, self.weight_ih, bias)
         # A single replica; vmap brings more.
         others = self.weight_hh[None], self.peepholes[None], *hx
         h, c, _ = Recurrence.apply(
-            z.movedim(1, 0)[:, None],
-            *(tensor.to(z) for tensor in others),
-            self.activation,
+            z[None], *(tensor.to(z) for tensor in others), self.activation
         )
-        return h.squeeze(1).movedim(0, 1), (h[-1], c[-1])
+        return h.squeeze(0), (h[:, :, -1], c[:, :, -1])
 
 
 class Recurrence(torch.autograd.Function):
     """The loop over time, for R replicas at once.
 
-    In both directions, what does not need the neighbouring step is computed
-    for all steps together, which autograd would not do.
+    z [R, B, T, 4 H], weight [R, 4 H, H], peepholes [R, 3, H], h0 and c0
+    [R, B, H] -> h and c [R, B, T, H], and the gates [R, B, T, 4 H].
     """
 
     @staticmethod
-    def forward(z, weight, peepholes, h0, c0, activation):
-        """z [T, R, B, 4 H], weight [R, 4 H, H], peepholes [R, 3, H], h0 and c0
-        [R, B, H] -> h and c [T, R, B, H], and the gates [T, R, B, 4 H]."""
-        H = h0.shape[-1]
-        activate, _ = ACTIVATIONS[activation]
-        p_if, p_o = peepholes[:, None, :2], peepholes[:, 2:]
-        weight, gates = weight.mT, z.new_empty(z.shape)
-        h, c = (z.new_empty(len(z), *h0.shape) for _ in range(2))
-        h_before, c_before = h0, c0
-        for z_t, gates_t, h_t, c_t in zip(z, gates, h, c):
-            torch.baddbmm(z_t, h_before, weight, out=gates_t)
-            i_f, g, o = gates_t.split([2 * H, H, H], -1)
-            i_f.unflatten(-1, (2, H)).addcmul_(p_if, c_before.unsqueeze(2))
-            i, f = i_f.sigmoid_().chunk(2, -1)
-            torch.mul(f, c_before, out=c_t).addcmul_(i, g.tanh_())
-            o.addcmul_(p_o, c_t).sigmoid_()
-            torch.mul(o, activate(c_t), out=h_t)
-            h_before, c_before = h_t, c_t
-        return h, c, gates
+    def forward(*inputs):
+        """What `loop` returns, or the same by a compiled loop."""
+        *tensors, activation = inputs
+        run = _engine(*tensors).loop
+        return run(*tensors, ACTIVATIONS[activation])
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -161,51 +153,96 @@ class Recurrence(torch.autograd.Function):
                 "derivatives)."
             )
         weight, peepholes, h0, c0, h, c, gates = ctx.saved_tensors
-        H = h0.shape[-1]
-        activate, slope = ACTIVATIONS[ctx.activation]
-        p_i, p_f, p_o = peepholes.unsqueeze(2).unbind(1)
-        i, f, g, o = gates.chunk(4, -1)
-        h_before = torch.cat([h0[None], h[:-1]])
-        c_before = torch.cat([c0[None], c[:-1]])
-        y = activate(c)
-        # What the gradients of h and c at a step are multiplied by.
-        o_by_h = y * o * (1 - o)
-        c_by_h = o * slope(y) + p_o * o_by_h
-        i_by_c = g * i * (1 - i)
-        f_by_c = c_before * f * (1 - f)
-        ifg_by_c = torch.stack([i_by_c, f_by_c, i * (1 - g.square())], dim=-2)
-        c_by_c = f + p_i * i_by_c + p_f * f_by_c
-        dz = torch.empty_like(gates)
-        # From the next step.
-        dh0, dc0 = torch.zeros_like(h0), torch.zeros_like(c0)
-        for t in reversed(range(len(gates))):
-            dh_t = dh0.add_(dh[t])
-            dc_t = dc0.add_(dc[t]).addcmul_(dh_t, c_by_h[t])
-            dz_ifg = dz[t, ..., : 3 * H].unflatten(-1, (3, H))
-            torch.mul(dc_t.unsqueeze(2), ifg_by_c[t], out=dz_ifg)
-            torch.mul(dh_t, o_by_h[t], out=dz[t, ..., 3 * H :])
-            torch.bmm(dz[t], weight, out=dh0)
-            dc0.mul_(c_by_c[t])
+        h_before, c_before = (
+            torch.cat([first.unsqueeze(2), states[:, :, :-1]], dim=2)
+            for first, states in ((h0, h), (c0, c))
+        )
+        tensors = dh, dc, weight, peepholes, c_before, c, gates
+        run = _engine(*tensors).loop_backward
+        dz, dh0, dc0 = run(*tensors, ACTIVATIONS[ctx.activation])
         dz_i, dz_f, _, dz_o = dz.chunk(4, -1)
         products = dz_i * c_before, dz_f * c_before, dz_o * c
-        dpeepholes = torch.stack([p.sum((0, 2)) for p in products], dim=1)
-        dz_rows, h_rows = (
-            tensor.movedim(0, 1).flatten(1, 2) for tensor in (dz, h_before)
-        )
-        return dz, dz_rows.mT @ h_rows, dpeepholes, dh0, dc0, None
+        dpeepholes = torch.stack([p.sum((1, 2)) for p in products], dim=1)
+        dweight = dz.flatten(1, 2).mT @ h_before.flatten(1, 2)
+        return dz, dweight, dpeepholes, dh0, dc0, None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
-        """Adds replicas, which stand behind time in z alone."""
+        """Adds replicas."""
         *tensors, activation = inputs
         N = info.batch_size
 
-        def join(tensor, dim, place):
+        def join(tensor, dim):
             if dim is None:
                 tensor, dim = tensor.expand(N, *tensor.shape), 0
-            return tensor.movedim(dim, place).flatten(place, place + 1)
+            return tensor.movedim(dim, 0).flatten(0, 1)
 
-        outputs = Recurrence.apply(
-            *map(join, tensors, in_dims, (1, 0, 0, 0, 0)), activation
-        )
-        return tuple(y.unflatten(1, (N, -1)) for y in outputs), (1, 1, 1)
+        outputs = Recurrence.apply(*map(join, tensors, in_dims), activation)
+        return tuple(y.unflatten(0, (N, -1)) for y in outputs), (0, 0, 0)
+
+
+def _engine(*tensors):
+    """The module whose loops run: this one where it is not a CPU that numba
+    compiles for, or where something looks on."""
+    x = tensors[0]
+    runs = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    if runs and not is_watched(*tensors) and compiles():
+        return import_module("speechbrain_cwrnn.peephole_cpu")
+    return sys.modules[__name__]
+
+
+def loop(z, weight, peepholes, h0, c0, activation):
+    """h, c and the gates at all steps; see `Recurrence`."""
+    H = h0.shape[-1]
+    shift, scale, rate = activation
+    p_if, p_o = peepholes[:, None, :2], peepholes[:, 2:]
+    R, B, T, _ = z.shape
+    # All numbers of a step are side by side.
+    gates, h, c = (z.new_empty(T, R, B, n * H) for n in (4, 1, 1))
+    h_before, c_before = h0, c0
+    for z_t, gates_t, h_t, c_t in zip(z.unbind(2), gates, h, c):
+        torch.baddbmm(z_t, h_before, weight.mT, out=gates_t)
+        i_f, g, o = gates_t.split([2 * H, H, H], -1)
+        i_f.unflatten(-1, (2, H)).addcmul_(p_if, c_before.unsqueeze(2))
+        i, f = i_f.sigmoid_().chunk(2, -1)
+        torch.mul(f, c_before, out=c_t).addcmul_(i, g.tanh_())
+        o.addcmul_(p_o, c_t).sigmoid_()
+        torch.mul(o, shift + scale * torch.tanh(rate * c_t), out=h_t)
+        h_before, c_before = h_t, c_t
+    return tuple(states.movedim(0, 2) for states in (h, c, gates))
+
+
+def loop_backward(dh, dc, weight, peepholes, c_before, c, gates, activation):
+    """Gradients of z, h0 and c0.
+
+    What does not need the neighbouring step is computed for all steps together,
+    which autograd would not do.
+    """
+    H = c.shape[-1]
+    shift, scale, rate = activation
+    p_i, p_f, p_o = peepholes[:, :, None, None].unbind(1)
+    i, f, g, o = gates.chunk(4, -1)
+    y = torch.tanh(rate * c)
+    # What the gradients of h and c at a step are multiplied by.
+    o_by_h = (shift + scale * y) * o * (1 - o)
+    c_by_h = o * scale * rate * (1 - y.square()) + p_o * o_by_h
+    i_by_c = g * i * (1 - i)
+    f_by_c = c_before * f * (1 - f)
+    ifg_by_c = torch.stack([i_by_c, f_by_c, i * (1 - g.square())], dim=-2)
+    c_by_c = f + p_i * i_by_c + p_f * f_by_c
+    # Laid out as the gates are.
+    dz = torch.empty_like(gates)
+    # From the next step.
+    dh0, dc0 = (torch.zeros_like(c[:, :, 0]) for _ in range(2))
+    steps = dh, dc, c_by_h, ifg_by_c, o_by_h, c_by_c, dz
+    for step in reversed([*zip(*(tensor.unbind(2) for tensor in steps))]):
+        dh_t, dc_t, c_by_h_t, ifg_by_c_t, o_by_h_t, c_by_c_t, dz_t = step
+        dh_t = dh0.add_(dh_t)
+        dc_t = dc0.add_(dc_t).addcmul_(dh_t, c_by_h_t)
+        dz_ifg, dz_o = dz_t.split([3 * H, H], -1)
+        dz_ifg = dz_ifg.unflatten(-1, (3, H))
+        torch.mul(dc_t.unsqueeze(2), ifg_by_c_t, out=dz_ifg)
+        torch.mul(dh_t, o_by_h_t, out=dz_o)
+        torch.bmm(dz_t, weight, out=dh0)
+        dc0.mul_(c_by_c_t)
+    return dz, dh0, dc0

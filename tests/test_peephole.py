@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
-from helpers import assert_equal
+from helpers import assert_as_exact, assert_equal
+from torch._subclasses import FakeTensorMode
 
-from speechbrain_cwrnn import Ensemble
+from speechbrain_cwrnn import Ensemble, peephole, peephole_cpu, threads
 from speechbrain_cwrnn.peephole import PeepholeLSTM
 
 
@@ -63,13 +64,23 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture(params=["compiled", "PyTorch"])
+def loops(request, monkeypatch):
+    """Those of a module run, and no others."""
+    compiled = request.param == "compiled"
+    monkeypatch.setattr(peephole, "compiles", lambda: compiled)
+    other = peephole if compiled else peephole_cpu
+    for name in ("loop", "loop_backward"):
+        monkeypatch.setattr(other, name, None)
+
+
 class TestGradients:
     """Those by hand, against PyTorch's of the equations."""
 
     @pytest.mark.parametrize("T", [1, 2, 9])
     @pytest.mark.parametrize("features", [0, 3])
     @pytest.mark.parametrize("activation", ["tanh", "tanhx2", "sigmoid"])
-    def test_layer(self, double, T, features, activation):
+    def test_layer(self, double, loops, T, features, activation):
         """Of the input, the states and all weights."""
         ours, plain = (
             cls(5, features, forget_bias=2.0, activation=activation)
@@ -86,7 +97,26 @@ class TestGradients:
             outputs_and_gradients(plain, *tensors),
         )
 
-    def test_ensemble(self, double):
+    @pytest.mark.parametrize("number", [1, 3])
+    @pytest.mark.parametrize("H", [1, 8, 21])
+    def test_rounding(self, loops, monkeypatch, number, H):
+        """Twice that of PyTorch at most, of any number of units, sequences
+        and threads."""
+        monkeypatch.setattr(threads, "WORTH", 0)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: number)
+        layers = [cls(H, 3, forget_bias=1.0) for cls in (PeepholeLSTM, Plain)]
+        layers[1].load_state_dict(layers[0].state_dict())
+        tensors = (
+            torch.randn(9, 40, 3),
+            torch.randn(1, 9, H),
+            torch.randn(1, 9, H),
+        )
+        ours, plain = (outputs_and_gradients(net, *tensors) for net in layers)
+        exact = layers[1].double()
+        exact = outputs_and_gradients(exact, *(t.double() for t in tensors))
+        assert_as_exact(ours, plain, exact)
+
+    def test_ensemble(self, double, loops):
         """Each copy as it is alone, also inside of another vmap."""
         networks = Ensemble(
             lambda: PeepholeLSTM(5, 3, activation="sigmoid"), 4, seed=0
@@ -107,7 +137,7 @@ class TestGradients:
             for own, whole in zip(one.parameters(), networks.parameters()):
                 torch.testing.assert_close(own.grad, whole.grad[n])
 
-    def test_vmap(self, double):
+    def test_vmap(self, double, loops):
         """Along any dimension, or none."""
         layer = PeepholeLSTM(5, 3)
         x, h, c = (
@@ -119,6 +149,13 @@ class TestGradients:
         for n, output in enumerate(outputs):
             alone, _ = layer(x[:, n], (h[..., n], c))
             torch.testing.assert_close(output, alone)
+
+    def test_without_numbers(self):
+        """Tensors that have a shape alone, as where a model is exported."""
+        with FakeTensorMode():
+            output, (h, _) = PeepholeLSTM(5, 3)(torch.ones(2, 9, 3))
+            output.sum().backward()
+        assert output.shape == (2, 9, 5) and h.shape == (1, 2, 5)
 
     def test_second(self):
         """There are none, and that is told."""
