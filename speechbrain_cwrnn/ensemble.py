@@ -189,13 +189,17 @@ class Ensemble(nn.Module):
             )
         # Optimizers move parameters by more than gradients: by momentum, by
         # weight decay, by what they remember of earlier gradients.
-        kept = [p.detach()[copies] for p in self.parameters()]
+        parameters = [*self.parameters()] if copies.any() else []
+        kept = [p.detach().clone() for p in parameters]
         try:
             yield
         finally:
-            with torch.no_grad():
-                for parameter, values in zip(self.parameters(), kept):
-                    parameter[copies] = values
+            for parameter, before in zip(parameters, kept):
+                # Faster than by the index of these copies.
+                now = parameter.detach()
+                frozen = copies.to(now.device)
+                frozen = frozen.view(-1, *[1] * (now.dim() - 1))
+                torch.where(frozen, before, now, out=now)
 
     def extract(self, index):
         """One of the copies, as an ordinary module.

@@ -99,7 +99,9 @@ class WordBrain(EnsembleBrain):
     def compute_forward(self, batch, stage):
         """Log probabilities [networks, B, words]."""
         feats, lengths = batch.feats
-        feats, lengths = feats.to(self.device), lengths.to(self.device)
+        feats = feats.to(self.device)
+        # One word has no padding.
+        lengths = lengths.to(self.device) if len(lengths) > 1 else None
         if stage == sb.Stage.TRAIN:
             noise = [torch.randn(feats.shape, generator=g) for g in self.noises]
             noise = torch.stack(noise).to(self.device)
