@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -20,8 +21,10 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.report import whole_file
 
-# What a training shows goes there, and what all have in common there.
+# What a training shows goes there, in the end the time that it took of one
+# core, and what all have in common.
 SHOWN = "shown.txt"
+SECONDS = "seconds.txt"
 NOTE = "begun_with.json"
 
 
@@ -125,7 +128,8 @@ def run_cells(cells, jobs, initializer=None):
     ---------
     cells : list
         Each has a `folder`, is_done(), which tells whether its results are
-        there, and run(), which trains it; what that shows goes to shown.txt.
+        there, and run(), which trains it; what that shows goes to shown.txt,
+        then the time that it took of one core to seconds.txt.
     jobs : int
         How many at a time.
     initializer : callable
@@ -145,4 +149,20 @@ def _run_cell(cell):
         redirect_stdout(shown),
         redirect_stderr(shown),
     ):
+        start = time.process_time()
         cell.run()
+        seconds = time.process_time() - start
+        (cell.folder / SECONDS).write_text(f"{seconds:.0f}\n")
+
+
+def print_time(cells):
+    """Print how long the trainings took that are done.
+
+    Arguments
+    ---------
+    cells : list
+        As for `run_cells`.
+    """
+    paths = [cell.folder / SECONDS for cell in cells]
+    seconds = [int(path.read_text()) for path in paths if path.exists()]
+    print(f"\nThe networks took {sum(seconds) / 60:.0f} minutes of one core.")

@@ -1,6 +1,7 @@
 """Trainings on the cores of a machine."""
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,12 @@ import pytest
 import torch
 
 from speechbrain_cwrnn.errors import InputError
-from speechbrain_cwrnn.study import begin_study, run_cells, workers
+from speechbrain_cwrnn.study import (
+    begin_study,
+    print_time,
+    run_cells,
+    workers,
+)
 
 SMALLEST = torch.finfo(torch.float32).smallest_normal
 
@@ -27,6 +33,9 @@ class Cell:
         """Says how many threads it has, and whether it was told to flush."""
         print(self.folder.name, torch.get_num_threads(), fade(SMALLEST))
         print("a warning", file=sys.stderr)
+        start = time.process_time()
+        while time.process_time() < start + 1.9:
+            pass
         (self.folder / "done.txt").write_text("done")
 
 
@@ -41,10 +50,22 @@ def test_runs_what_is_not_done(tmp_path, capfd):
     for cell in (cells[0], cells[2]):
         shown = (cell.folder / "shown.txt").read_text()
         assert shown == f"{cell.folder.name} 1 0.0\na warning\n"
+        assert (cell.folder / "seconds.txt").read_text() == "2\n"
     assert [path.name for path in cells[1].folder.iterdir()] == ["done.txt"]
     assert (cells[1].folder / "done.txt").read_text() == "before"
     out, err = capfd.readouterr()
     assert not out and "warning" not in err and "3/3" in err
+
+
+def test_time(tmp_path, capsys):
+    """That of all trainings that are done, of one core."""
+    for name, seconds in (("a", "100\n"), ("b", "60\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "seconds.txt").write_text(seconds)
+    print_time([Cell(tmp_path / name) for name in ("a", "b", "c")])
+    assert (
+        "\nThe networks took 3 minutes of one core." in capsys.readouterr().out
+    )
 
 
 def flush():

@@ -24,14 +24,13 @@ import json
 import shlex
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import train
 from options import AudioGenOptions
 from stretches import PHONES, choose_stretches
-from study_report import SECONDS, write_study
+from study_report import write_study
 
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import load_hparams
@@ -41,7 +40,12 @@ from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.program import parse_arguments
 from speechbrain_cwrnn.report import whole_file
 from speechbrain_cwrnn.schema import MOST
-from speechbrain_cwrnn.study import begin_study, check_cells, run_cells
+from speechbrain_cwrnn.study import (
+    SECONDS,
+    begin_study,
+    check_cells,
+    run_cells,
+)
 
 # The slowest first, for all processes to end at about the same time.
 MODELS = ["lstm", "srn", "cwrnn"]
@@ -135,10 +139,7 @@ class Cell:
 
     def run(self):
         """Train the networks."""
-        start = time.process_time()
         train.main(*parse_arguments(self.arguments()))
-        seconds = time.process_time() - start
-        (self.folder / SECONDS).write_text(f"{seconds:.0f}\n")
 
 
 def find_tasks(args):

@@ -23,6 +23,7 @@ from speechbrain_cwrnn.report import (
     whole_file,
     write_csv,
 )
+from speechbrain_cwrnn.study import SECONDS, print_time
 
 # Those of a cell's results.csv that are read again, and of study.csv.
 MEASURED = {"target": str, "nmse": float, "best_nmse": float, "diverged": int}
@@ -30,8 +31,6 @@ COLUMNS = ["task", "variant", "model", "size", "target", "seed"]
 COLUMNS += ["nmse", "best_nmse", "diverged"]
 COLOURS = {"srn": "C2", "lstm": "C1", "cwrnn": "C0"}
 CONFIDENCE = 0.95
-# What a cell writes in the end: the time that it took, of one core.
-SECONDS = "seconds.txt"
 
 
 def write_study(folder, cells, command):
@@ -55,13 +54,10 @@ def write_study(folder, cells, command):
                 row[name] = f"{float(row[name]):.4g}"
             rows.append({name: row[name] for name in COLUMNS})
     write_csv(folder / "study.csv", COLUMNS, [row.values() for row in rows])
-    seconds = [int((cell.folder / SECONDS).read_text()) for cell in cells]
     text = io.StringIO()
     with redirect_stdout(text):
         print_provenance(command)
-        print(
-            f"\nThe networks took {sum(seconds) / 60:.0f} minutes of one core."
-        )
+        print_time(cells)
         print_study(rows)
     with whole_file(folder / "study.md") as path:
         Path(path).write_text(text.getvalue(), encoding="utf-8")

@@ -31,6 +31,7 @@ from speechbrain_cwrnn.report import (
     whole_file,
     write_csv,
 )
+from speechbrain_cwrnn.study import print_time
 
 COLOURS = {
     "srn": "C2",
@@ -73,6 +74,7 @@ def write_study(folder, cells, command):
     text = io.StringIO()
     with redirect_stdout(text):
         print_provenance(command)
+        print_time(cells)
         for (name, protocol), kinds in groups.items():
             picture = f"{name}_{protocol}.png"
             draw(folder / picture, kinds, protocol)
