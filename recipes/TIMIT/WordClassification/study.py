@@ -7,7 +7,7 @@ each model has the same chance: Adam, with the learning rate and the length of
 training that err least on the last of the speakers to learn from, which are
 learnt without it.
 
-To run it on what there is, which takes hours (it goes on where it stopped):
+To run it on what there is, for two hours (it goes on where it stopped):
 > python study.py --sample nltk_data --synthetic synthetic --digits fsdd
 
 It writes study.csv, study.md and a picture for each corpus and protocol.
