@@ -1,4 +1,5 @@
-"""Which way a layer is run, and by which engine: the only place that chooses.
+"""Which way a clockwork layer is run, and by which engine: the only place that
+chooses.
 
 There are two ways, each a package of its own, with its engines:
 
@@ -146,7 +147,7 @@ def compiles():
     fault = _fault_of_numba()
     if fault:
         warnings.warn(
-            f"Clockwork RNNs run uncompiled on the CPU, small ones several "
+            f"Recurrent layers run uncompiled on the CPU, small ones several "
             f"times slower, since numba does not work here: {fault}",
             stacklevel=2,
         )

@@ -1,7 +1,8 @@
 """An LSTM with peepholes: the baseline of the paper, which PyTorch lacks.
 
-Its loop over time is compiled by numba for the CPU (`peephole_cpu.py`); there
-is one in PyTorch for other devices and dtypes.
+Its loop over time is compiled by numba for the CPU (`peephole_cpu.py`), since
+studies would spend most of their time there; there is one in PyTorch for other
+devices and dtypes, without numba, and where something looks on.
 
 Authors
  * The speechbrain_cwrnn developers 2026

@@ -52,6 +52,7 @@ def _pad_units(tensor, parts=1):
 
 def _run(kernel, weights, tensors, activation):
     """Call a kernel, in several threads for some sequences each."""
+    # What it writes is contiguous, so that it is written there, to no copy.
     weight, peepholes, *arrays = (
         tensor.contiguous().numpy() for tensor in (*weights, *tensors)
     )
@@ -141,6 +142,7 @@ def _loop_backward(
     """Write the gradients of some sequences of a replica."""
     r, first, end = chunk
     shift, scale, rate = activation
+    # Of its dtype: an integer would make float64 of float32.
     one = scale / scale
     B, k, P = end - first, dh.shape[3], peepholes.shape[2]
     new, out = np.zeros((B, 4 * P), dh.dtype), np.zeros((B, P), dh.dtype)

@@ -21,10 +21,11 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.outputs import check_writes
 from speechbrain_cwrnn.report import whole_file
 
-# What a training shows goes there, in the end the time that it took of one
-# core, and what all have in common.
+# What a training shows.
 SHOWN = "shown.txt"
+# The time that it took of one core, written in the end.
 SECONDS = "seconds.txt"
+# What all have in common.
 NOTE = "begun_with.json"
 
 
@@ -118,7 +119,7 @@ def check_cells(cells):
         As for `run_cells`.
     """
     for cell in cells:
-        check_writes(cell.folder, [SHOWN])
+        check_writes(cell.folder, [SHOWN, SECONDS])
 
 
 def run_cells(cells, jobs, initializer=None):
@@ -152,17 +153,21 @@ def _run_cell(cell):
         start = time.process_time()
         cell.run()
         seconds = time.process_time() - start
-        (cell.folder / SECONDS).write_text(f"{seconds:.0f}\n")
+    with whole_file(cell.folder / SECONDS) as path:
+        Path(path).write_text(f"{seconds:.0f}\n")
 
 
 def print_time(cells):
-    """Print how long the trainings took that are done.
+    """Print how long the trainings took, if all have noted it; of one that was
+    interrupted, what it took to the end from there.
 
     Arguments
     ---------
     cells : list
-        As for `run_cells`.
+        As for `run_cells`, those that are done.
     """
     paths = [cell.folder / SECONDS for cell in cells]
-    seconds = [int(path.read_text()) for path in paths if path.exists()]
+    if not all(path.exists() for path in paths):
+        return
+    seconds = [int(path.read_text()) for path in paths]
     print(f"\nThe networks took {sum(seconds) / 60:.0f} minutes of one core.")

@@ -259,7 +259,7 @@ class TestReport:
                     "diverged": [int(error > 10) for error in final],
                 }
                 write_results(folder, run, columns)
-                (folder / "seconds.txt").write_text("90\n")
+                (folder / "seconds.txt").write_text("80\n")
                 cells.append(
                     SimpleNamespace(
                         task=task,
@@ -311,6 +311,8 @@ class TestReport:
             "0.1000",
             "0.1000 [0.1000, 0.1000]",
         ]
+        text = (tmp_path / "study.md").read_text()
+        assert "\nThe networks took 4 minutes of one core.\n" in text
         rows = read_csv(tmp_path / "study.csv")
         assert len(rows) == 9
         assert rows[6] == {

@@ -58,14 +58,16 @@ def test_runs_what_is_not_done(tmp_path, capfd):
 
 
 def test_time(tmp_path, capsys):
-    """That of all trainings that are done, of one core."""
+    """That of all trainings, of one core, or of none."""
     for name, seconds in (("a", "100\n"), ("b", "60\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "seconds.txt").write_text(seconds)
-    print_time([Cell(tmp_path / name) for name in ("a", "b", "c")])
-    assert (
-        "\nThe networks took 3 minutes of one core." in capsys.readouterr().out
-    )
+    cells = [Cell(tmp_path / name) for name in ("a", "b", "c")]
+    print_time(cells[:2])
+    printed = capsys.readouterr().out
+    assert printed == "\nThe networks took 3 minutes of one core.\n"
+    print_time(cells)
+    assert not capsys.readouterr().out
 
 
 def flush():

@@ -762,23 +762,27 @@ class TestBadInput:
             run(tmp_path, "--model", model)
         assert not list(tmp_path.iterdir())
 
-    def test_output(self, recipe, tmp_path):
-        """There is one for each word."""
+    @pytest.mark.parametrize(
+        "more, message",
+        [(1, r"shape \[1, 3\] for one word of two"), (0, "NoneType")],
+    )
+    def test_call(self, recipe, tmp_path, more, message):
+        """There is an output for each word; a single word has no lengths."""
 
         class Model(torch.nn.Linear):
             def __init__(self, num_words):
-                super().__init__(13, num_words + 1)
+                super().__init__(13, num_words + more)
 
             def forward(self, feats, lengths):
-                return super().forward(feats).mean(1)
+                output = super().forward(feats).mean(1)
+                return output if more else output * lengths.view(-1, 1)
 
         hparams = load_hparams(
             RECIPE / "hparams" / "cwrnn.yaml",
             f"output_folder: {tmp_path}",
             recipe.train.WordOptions,
         )
-        message = r"^model: .* shape \[1, 3\] for one word of two"
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=f"^model: .*{message}"):
             recipe.train.check({**hparams, "model": Model}, None)
 
     def test_normalized_to_nan(self, run, tmp_path, monkeypatch):

@@ -182,6 +182,7 @@ class TestReport:
                         "diverged": [int(error > 0.9) for error in of_split],
                     }
                     write_results(folder, run, networks)
+                    (folder / "seconds.txt").write_text("80\n")
                     cells.append(
                         SimpleNamespace(
                             task="sample",
@@ -210,6 +211,7 @@ class TestReport:
         # Means of the splits 40, 42, 44 and 20, 21, 22, and 40, 42.5, 45.
         row = "| cwrnn 10000 |      3 |        6 |        0 | 21.0 |"
         assert row in text
+        assert "\nThe networks took 12 minutes of one core.\n" in text
         assert "| 12.5 |" not in text and "16 [14, 20] |" in text
         lines = {
             line.split("|")[1].strip(): line

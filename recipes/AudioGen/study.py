@@ -135,6 +135,7 @@ class Cell:
 
     def is_done(self):
         """Whether its results are there."""
+        # What is written last.
         return (self.folder / SECONDS).exists()
 
     def run(self):

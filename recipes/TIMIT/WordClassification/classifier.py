@@ -54,5 +54,6 @@ class WordClassifier(nn.Module):
                     nn.init.normal_(parameter, std=init_std)
 
     def forward(self, feats, lengths):
-        """Features [B, T, F] and relative lengths [B] -> log p [B, words]."""
+        """Features [B, T, F] and relative lengths [B], or None where nothing
+        is padded -> log p [B, words]."""
         return self.classifier(self.embedding_model(feats, lengths)).squeeze(1)

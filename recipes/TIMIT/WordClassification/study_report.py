@@ -57,9 +57,8 @@ def write_study(folder, cells, command):
     """
     groups = defaultdict(dict)
     rows = []
+    cells = [cell for cell in cells if (cell.folder / RESULTS).exists()]
     for cell in cells:
-        if not (cell.folder / RESULTS).exists():
-            continue
         results = read_results(cell.folder, MEASURED)
         kind = cell.size, cell.model
         place = groups[cell.task, cell.protocol].setdefault(kind, {})

@@ -283,7 +283,9 @@ def check(hparams, run_opts):
         # What it does not take is a fault of the call, and that is here.
         make()
         networks = Ensemble(make, num_copies=2, seed=0).to(device)
-        log_probs = networks(feats, torch.ones(1, device=device))
+        # As words are given that are padded, and as one that is not.
+        networks(feats, torch.ones(1, device=device))
+        log_probs = networks(feats, None)
     if log_probs.shape != (2, 1, 2):
         raise InputError(
             f"model: expected log probabilities [batch, num_words], got the "
