@@ -840,11 +840,14 @@ TORCH = {
 }
 
 
+TWO = (64, 512)
+
+
 def list_variants():
     """All that is shipped for groups that need no padding, but for float16,
     which differs in conversions only: for each cell and dtype, all sizes, and
     sequences for the smallest and largest blocks. Two sizes are tried on a
-    second architecture."""
+    second architecture, and in 16 bits where products are exact anyway."""
     for cell, dtype, k in itertools.product(
         (PLAIN, GATED), ("bf16", "fp32"), (16, 32, 64, 128, 256, 512, 1024)
     ):
@@ -853,8 +856,10 @@ def list_variants():
             plan = gpu.make_plan(H100, TORCH[dtype], k, R, B, cell)
             plans[plan.kernels, plan.options["BB"]] = plan
         for (kernels, block), plan in plans.items():
+            if kernels == "gpu_vectors" and dtype == "bf16" and k not in TWO:
+                continue
             title = f"{kernels}-{k}-{dtype}-{block}{'-gated' * cell.gated}"
-            for architecture in (90, 80) if k in (64, 512) else (90,):
+            for architecture in (90, 80) if k in TWO else (90,):
                 usual = architecture == 90 and k not in (32, 256)
                 yield pytest.param(
                     plan,
