@@ -86,7 +86,7 @@ def choose_name(backend, x, groups):
     check_backend(backend)
     if backend == "eager":
         return backend
-    runs = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    runs = suits_numba(x)
     if backend in ("cpu", "stepwise"):
         if not runs:
             raise InputError(
@@ -139,6 +139,11 @@ def _is_little(steps, periods, group_sizes, cell):
         senders -= k
     most, least = (600_000, 100) if cell.gated else (2_000_000, 200)
     return step * steps <= most * G or step <= least * (G - 1)
+
+
+def suits_numba(x):
+    """Whether loops that numba compiles take such a tensor."""
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
 
 
 @cache

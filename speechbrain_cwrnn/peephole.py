@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speechbrain_cwrnn.backend import compiles
+from speechbrain_cwrnn.backend import compiles, suits_numba
 from speechbrain_cwrnn.checks import (
     check_integer,
     check_number,
@@ -185,9 +185,7 @@ class Recurrence(torch.autograd.Function):
 def _engine(*tensors):
     """The module whose loops run: this one where it is not a CPU that numba
     compiles for, or where something looks on."""
-    x = tensors[0]
-    runs = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    if runs and not is_watched(*tensors) and compiles():
+    if suits_numba(tensors[0]) and not is_watched(*tensors) and compiles():
         return import_module("speechbrain_cwrnn.peephole_cpu")
     return sys.modules[__name__]
 
