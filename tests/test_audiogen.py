@@ -157,6 +157,28 @@ class TestTraining:
         assert len(set(errors)) == 4
         assert errors == pytest.approx([errors[0]] * 4, abs=0.1)
 
+    @pytest.mark.parametrize("model", ["cwrnn", "lstm", "srn"])
+    @pytest.mark.parametrize(
+        ("flags", "norm"),
+        [
+            ([], 30.0),
+            (["--protocol", "paper"], -1),
+            (["--protocol", "paper", "--max_grad_norm", 0.5], 0.5),
+        ],
+    )
+    def test_protocol(
+        self, recipe, sines, tmp_path, monkeypatch, model, flags, norm
+    ):
+        """Gradients are clipped unless it is the paper's; or as is said."""
+
+        def fit(brain, *args, **options):
+            raise InputError(f"clipped at {brain.max_grad_norm}")
+
+        monkeypatch.setattr(recipe.train.GeneratorBrain, "fit", fit)
+        options = ["--targets", sines, "--output_folder", tmp_path, *flags]
+        with pytest.raises(InputError, match=f"^clipped at {norm}$"):
+            run(recipe, f"{model}.yaml", *options)
+
     def test_all_diverge(self, recipe, sines, tmp_path):
         """Then there is nothing left to train."""
         options = ["--targets", sines, "--output_folder", tmp_path]
@@ -718,6 +740,9 @@ class TestBadInput:
                 "offset=1e[+]308: expected a number of sec",
             ),
             (["--checkpoint_interval", 0], "checkpoint_interval=0: expected"),
+            (["--protocol", "its"], "protocol=its: expected .*'paper'"),
+            (["--max_grad_norm", "inf"], "max_grad_norm=inf: expected a fini"),
+            (["--max_grad_norms", "1"], "max_grad_norms=1: expected a norm"),
             (["--number_of_epochs", -1], "number_of_epochs=-1: expected an in"),
             (["--model_name", "a/b"], "model_name=a/b: expected a name that"),
             (["--train_log", "/dev"], "train_log=/dev: expected a file that"),

@@ -351,6 +351,7 @@ class TestBadInput:
             ("--targets {} --num_seeds 0", "--num_seeds 0: expected"),
             ("--targets {} --lr none", "lr"),
             ("--targets {} --max_grad_norm 3", "--max_grad_norm: .* once"),
+            ("--targets {} --protocol paper", "--protocol: .* once"),
         ],
     )
     def test_refused(self, study, targets, monkeypatch, options, message):

@@ -4,19 +4,30 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from speechbrain_cwrnn.calls import Call
 from speechbrain_cwrnn.schema import (
     Count,
     NotNegative,
     OptionalFile,
     SizedOptions,
+    fits,
 )
 
 Seconds = Annotated[
     float, Field(ge=0, le=1e6, description="a number of seconds, up to 1e6")
+]
+Norms = Annotated[
+    dict[str, float], Field(description="a norm for each protocol")
+]
+# It is looked up, if it is not given.
+Norm = Annotated[
+    object,
+    fits(lambda n: isinstance(n, Call) or type(n) in (int, float)),
+    Field(description="a number"),
 ]
 
 
@@ -32,5 +43,7 @@ class AudioGenOptions(SizedOptions):
     offset: Seconds
     csv_sample_rate: Count
     checkpoint_interval: Count
-    max_grad_norm: float = -1
+    protocol: Literal["clipped", "paper"] = "clipped"
+    max_grad_norms: Norms = None
+    max_grad_norm: Norm = -1
     diverged_mse: NotNegative
