@@ -265,6 +265,7 @@ class TestStudy:
         text = (folder / "study.md").read_text()
         assert text == capsys.readouterr().out
         assert text.startswith("    python study.py --output_folder ")
+        assert "\nThe networks took 0 minutes of one core.\n" in text
         for title in (f"## Digit{STRINGS[5:]}\n", f"## The{FIRST[3:]}\n"):
             assert title in text
         assert text.count("the speakers of the tests are ann, bob:") == 2

@@ -51,7 +51,12 @@ from speechbrain_cwrnn.report import (
     write_csv,
     write_results,
 )
-from speechbrain_cwrnn.study import begin_study, check_cells, run_cells
+from speechbrain_cwrnn.study import (
+    begin_study,
+    check_cells,
+    print_time,
+    run_cells,
+)
 
 RATES = [0.003, 0.01]
 BATCH_SIZE = 16
@@ -196,6 +201,7 @@ def write_study(folder, cells, command):
         print_provenance(command)
         if len(results) < len(cells):
             print(f"\nOf {len(cells)} networks, {len(results)} are trained.")
+        print_time(results)
         for task in TASKS:
             best = find_best(task, results)
             if best:
