@@ -47,6 +47,10 @@ tables below, each with its command, date, machine and versions. Speed is in
 
 ## What the paper claims
 
+An error is reproduced if our mean is within the paper's standard deviation of
+its own, and no network diverged; an order, if it holds at all sizes; a longer
+memory, if the longest delay learnt is longer than those of both others.
+
 """
 
 

@@ -63,6 +63,7 @@ program : what a train.py does when it is run
 manifest : the data of a recipe, maybe of a user's own
 audio : parts of recordings, and what is wrong with them
 report : what recipes write: whole files, results, tables, figures
+paired : how errors differ where what is compared had the same data
 pretrained : writes what SpeechBrain's `from_hparams` loads
 pretrainer : loads its files, or says which one is damaged; WholePretrainer
 hub : makes a folder of that for the Hugging Face hub
