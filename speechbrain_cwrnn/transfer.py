@@ -11,7 +11,7 @@ Authors
 from speechbrain.utils.checkpoints import torch_patched_state_dict_load
 from speechbrain.utils.logger import get_logger
 
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
 from speechbrain_cwrnn.rnn import ClockworkRNN
 from speechbrain_cwrnn.state_dicts import format_misfits, list_misfits
 
@@ -46,16 +46,27 @@ def transfer_rest(module, path):
     >>> torch.equal(net[1].weight, lstm[1].weight)
     True
     """
-    found = torch_patched_state_dict_load(path)
     own = module.state_dict()
-    left = dict.fromkeys(list_misfits(own, found))
+    with tried(path, "a file of weights, as it was written"):
+        found = torch_patched_state_dict_load(path)
+        left = dict.fromkeys(list_misfits(own, found))
     for name, layer in module.named_modules():
         if isinstance(layer, ClockworkRNN):
             prefix = f"{name}." if name else ""
             keys = [f"{prefix}{key}" for key in layer.state_dict()]
+            extra = f"{prefix}_extra_state"
             if any(key in left for key in keys):
                 left.update(dict.fromkeys(keys))
-    fits = {name: found[name] for name in found if name not in left}
+            elif extra in found:
+                # An error for other periods, before a weight is overwritten.
+                layer.set_extra_state(found[extra])
+            else:
+                # It warns, where the file does not say its periods.
+                del own[extra]
+    # Of a layer that is not here, there is an extra state, too.
+    fits = {
+        name: found[name] for name in found if name in own and name not in left
+    }
     if not fits:
         raise InputError(
             f"{path}: expected weights of the {type(module).__name__}, and "

@@ -112,12 +112,56 @@ def test_layers_as_a_whole(tmp_path, caplog):
 
 
 def test_other_periods(tmp_path):
-    """They are no part that is left out, but an error."""
-    net = ClockworkRNN(6, input_size=3, periods=[1, 2])
-    other = ClockworkRNN(6, input_size=3, periods=[1, 3])
-    torch.save(other.state_dict(), tmp_path / "net.ckpt")
+    """They are no part that is left out, but an error; nothing is loaded."""
+
+    def make(*periods):
+        layer = ClockworkRNN(6, input_size=3, periods=periods)
+        return nn.Sequential(nn.Linear(3, 3), layer)
+
+    net = make(1, 2)
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    torch.save(make(1, 3).state_dict(), tmp_path / "net.ckpt")
     with pytest.raises(InputError, match=r"periods \[1, 3\].*: .* \[1, 2\]"):
         transfer_rest(net, tmp_path / "net.ckpt")
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.parametrize("has_rnn", [True, False])
+def test_back_to_an_lstm(tmp_path, caplog, has_rnn):
+    """A layer of ours is what is left, with all that is its own."""
+    ours = {"rnn": ClockworkRNN(6, input_size=3), "out": nn.Linear(6, 2)}
+    torch.save(nn.ModuleDict(ours).state_dict(), tmp_path / "net.ckpt")
+    net = nn.ModuleDict({"out": nn.Linear(6, 2)})
+    if has_rnn:
+        net["rnn"] = nn.LSTM(3, 6)
+    transfer_rest(net, tmp_path / "net.ckpt")
+    assert torch.equal(net["out"].weight, ours["out"].weight)
+    assert "| rnn.weight_hh_l0_g5" in caplog.text
+    assert "_extra_state" not in caplog.text
+
+
+def test_of_version_0_1(tmp_path):
+    """It does not say its periods, which is said."""
+    net, other = (ClockworkRNN(6, input_size=3, periods=2) for _ in range(2))
+    weights = other.state_dict()
+    del weights["_extra_state"]
+    torch.save(weights, tmp_path / "net.ckpt")
+    with pytest.warns(UserWarning, match="does not say its periods"):
+        transfer_rest(net, tmp_path / "net.ckpt")
+    assert torch.equal(net.weight_ih_l0, other.weight_ih_l0)
+
+
+@pytest.mark.parametrize("content", ["text", "list", "none"])
+def test_no_weights(tmp_path, content):
+    """A file of something else, or none."""
+    path = tmp_path / "net.ckpt"
+    if content == "text":
+        path.write_text("hello")
+    elif content == "list":
+        torch.save([1, 2], path)
+    with pytest.raises(InputError, match="net.ckpt: expected a file of weigh"):
+        transfer_rest(nn.Linear(2, 2), path)
 
 
 @pytest.mark.parametrize(
