@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from speechbrain_cwrnn.cells import Cell
-from speechbrain_cwrnn.checks import check_bool
+from speechbrain_cwrnn.checks import check_bool, check_integer
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import run_ligru
@@ -110,6 +110,7 @@ class ClockworkLiGRU(ClockworkRNN):
                 f"normalization={normalization!r}: expected one of "
                 f"{NORMALIZATIONS}."
             )
+        hidden_size = check_integer("hidden_size", hidden_size, least=1)
         if periods is None and group_sizes is None:
             periods, group_sizes = _default_groups(hidden_size)
         super().__init__(
@@ -313,5 +314,5 @@ def arguments_of(ligru):
 
 def _default_groups(hidden_size):
     """Periods and sizes: three quarters of the units at each step."""
-    slow = hidden_size // 4 if isinstance(hidden_size, int) else 0
+    slow = hidden_size // 4
     return ((1, 2), (hidden_size - slow, slow)) if slow else ((1,), None)

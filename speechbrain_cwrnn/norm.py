@@ -81,13 +81,15 @@ class BatchNorm(nn.Module):
     def _normalize(self, x, valid):
         """The same for rows [B N, columns] in training."""
         count = x.new_ones(len(x)) if valid is None else valid.flatten()
-        count = count.to(self.weight.dtype)
+        # In half precision, the number of places would soon be infinite.
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        count = count.to(dtype)
         n = count.sum()
         share = count / n.clamp(min=1)
         # Products with the places that count read x once, and keep no copy of
         # it for the gradient; autocast would round them.
         with torch.autocast(x.device.type, enabled=False):
-            mean = share @ x.to(share.dtype)
+            mean = share @ x.to(dtype)
             centred = x - mean
             variance = share @ centred.square()
         with torch.no_grad():
@@ -98,7 +100,7 @@ class BatchNorm(nn.Module):
             ):
                 running += self.momentum * enough * (now - running)
         scale = (variance + self.eps).rsqrt() * self.weight
-        return torch.addcmul(self.bias, centred, scale).to(x.dtype)
+        return torch.addcmul(self.bias.to(dtype), centred, scale).to(x.dtype)
 
     def extra_repr(self):
         """What `print` shows between the brackets."""

@@ -3,6 +3,7 @@
 import copy
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from helpers import CPU_ENGINES
@@ -263,6 +264,9 @@ def test_reset():
     assert row.abs().max() <= 60**-0.5
     net = ClockworkLiGRU(3, input_size=2)
     assert (net.periods, net.group_sizes) == ((1,), (3,))
+    for size in (np.int64(16), torch.tensor(16)):
+        net = ClockworkLiGRU(size, input_size=2)
+        assert (net.periods, net.group_sizes) == ((1, 2), (12, 4))
 
 
 @pytest.mark.parametrize(

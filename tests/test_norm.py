@@ -107,6 +107,27 @@ def test_half_precision(padded):
     torch.testing.assert_close(y.float(), expected, rtol=0.01, atol=0.01)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision(dtype):
+    """As many places as float16 has no number for, of which one does not
+    count: as in float32, gradients and running statistics, too."""
+    x = torch.randn(2, 2**15 + 5, 1).to(dtype)
+    valid = torch.ones(x.shape[:2], dtype=torch.bool)
+    valid[1, -1] = False
+    norms, found = (BatchNorm(1).to(dtype), BatchNorm(1)), []
+    for norm in norms:
+        leaf = x.to(norm.weight.dtype).requires_grad_()
+        y, wrt = norm(leaf, valid), [leaf, *norm.parameters()]
+        dy = (1 + leaf.detach() + leaf.detach().square()) / 100
+        gradients = torch.autograd.grad(y, wrt, dy)
+        found.append([y, *gradients, *norm.buffers()])
+    names = ["y", "dx", "dweight", "dbias", "mean", "var", "batches"]
+    for name, actual, expected in zip(names, *found):
+        error = (actual.to(expected.dtype) - expected).abs().max()
+        most = 2 * torch.finfo(dtype).eps * expected.abs().max()
+        assert error <= most, f"{name}: {error}"
+
+
 @pytest.mark.parametrize("padded", [True, False])
 def test_copies_of_their_own(padded):
     """Under vmap, each copy has its own statistics."""
