@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import NamedTuple
 
+import torch
 from speechbrain.nnet.RNN import GRU, LSTM, RNN, LiGRU, SLiGRU
 from torch import nn
 from torch.nn.utils.rnn import (
@@ -26,6 +27,12 @@ from speechbrain_cwrnn.tables import format_table
 TORCH = (nn.RNN, nn.LSTM, nn.GRU)
 # These hold one of PyTorch's.
 WRAPPERS = (RNN, LSTM, GRU)
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
 # What a layer has of the one whose place it takes.
 SIZES = (
     "hidden_size",
@@ -162,9 +169,16 @@ class AsTorch(nn.Module):
         # SpeechBrain's dual-path model asks for it.
         self.hidden_size = layer.hidden_size
 
-    def forward(self, x, hx=None):
-        """Run the layer over sequences, padded or packed; hx and what is
-        returned are as in PyTorch, a clock for each unit in the place of c."""
+    def forward(self, input, hx=None):
+        """Run the layer over sequences, padded or packed, or a single one; hx
+        and what is returned are as in PyTorch, a clock for each unit in the
+        place of c."""
+        x = input
+        if isinstance(x, torch.Tensor) and x.dim() == 2:
+            batch = 0 if self.batch_first else 1
+            hx = _map_state(lambda h: h.unsqueeze(1), hx)
+            output, hn = self(x.unsqueeze(batch), hx)
+            return output.squeeze(batch), _map_state(lambda h: h[:, 0], hn)
         packed, lengths = isinstance(x, PackedSequence), None
         if packed:
             order = x
@@ -174,7 +188,8 @@ class AsTorch(nn.Module):
             x = x.transpose(0, 1)
         if isinstance(hx, (tuple, list)) and len(hx) == 2:
             h, clock = hx
-            hx = h, clock[..., :1]
+            if isinstance(clock, torch.Tensor):
+                hx = h, clock[..., :1]
         elif hx is not None and not self.has_pair:
             warnings.warn(
                 "The state of what was a GRU or RNN has no clock: taken to be "
@@ -192,6 +207,13 @@ class AsTorch(nn.Module):
 
     def flatten_parameters(self):
         """Nothing: only cuDNN, whose weights are to be one piece, asks it."""
+
+
+def _map_state(function, hx):
+    """A state, whose tensors a function changes; what is none stays."""
+    if isinstance(hx, (tuple, list)):
+        return tuple(_map_state(function, h) for h in hx)
+    return function(hx) if isinstance(hx, torch.Tensor) else hx
 
 
 def _pack(x, steps, order):
@@ -260,11 +282,13 @@ def _find_rnns(module, where):
     if where is None:
         return rnns
     patterns = where if isinstance(where, (list, tuple)) else [where]
-    meant = {
-        name: rnn
-        for name, rnn in rnns.items()
+    # One that is in several places may be called by any of its names.
+    named = {
+        child
+        for name, child in module.named_modules(remove_duplicate=False)
         if any(fnmatchcase(name, str(pattern)) for pattern in patterns)
     }
+    meant = {name: rnn for name, rnn in rnns.items() if rnn in named}
     if not meant:
         raise InputError(
             f"where={where!r}: expected names of RNNs of the model, which are "
@@ -279,6 +303,9 @@ def _check_kind(name, rnn):
         expected = "one of PyTorch or SpeechBrain itself"
     elif getattr(rnn, "proj_size", 0):
         expected = "none with projections"
+    elif any(getattr(rnn, hooks) for hooks in HOOKS):
+        # One may look on, or make the weights, as torch.nn.utils.weight_norm.
+        expected = "none with hooks, which would be lost"
     else:
         return
     raise InputError(

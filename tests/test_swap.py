@@ -231,7 +231,7 @@ def test_starts_anew(rnn, to):
 
 def test_all_else_stays():
     """Weights, modules, and a layer in two places, which is one still."""
-    shared = nn.GRU(5, 5)
+    shared, again = nn.GRU(5, 5), nn.GRU(5, 5)
     model = nn.ModuleDict(
         {
             "linear": nn.Linear(3, 5),
@@ -243,6 +243,11 @@ def test_all_else_stays():
     before = {n: p for n, p in model.named_parameters() if "rnn" not in n}
     report = swap_rnns(model)
     assert [swap.name for swap in report] == ["one.rnn"]
+    by_its_other_name = swap_rnns(
+        nn.ModuleDict({"one": Holder(again), "two": Holder(again)}),
+        where="two.*",
+    )
+    assert [swap.name for swap in by_its_other_name] == ["one.rnn"]
     after = dict(model.named_parameters())
     assert before and all(after[name] is p for name, p in before.items())
     assert model["one"].rnn is model["two"].rnn
@@ -299,6 +304,13 @@ def test_report(capsys):
     assert gated.multiply_adds == (2 * 8 * (3 + 8), 2 * one)
 
 
+def hooked(name):
+    """A plain RNN that somebody looks at."""
+    rnn = nn.RNN(2, 3)
+    getattr(rnn, f"register_{name}_hook")(lambda *args: None)
+    return rnn
+
+
 class Custom(nn.LSTM):
     """A subclass, which may compute anything."""
 
@@ -315,6 +327,22 @@ class Custom(nn.LSTM):
             lambda: nn.LSTM(2, 4, proj_size=3),
             {},
             "rnn.b of type LSTM: expected none with projections .*leave it out",
+        ),
+        *(
+            (
+                partial(hooked, name),
+                {},
+                "rnn.b of type RNN: expected none with hooks, which would",
+            )
+            for name in (
+                *("forward", "forward_pre"),
+                *("full_backward", "full_backward_pre"),
+            )
+        ),
+        (
+            lambda: nn.utils.weight_norm(nn.RNN(2, 3), "weight_hh_l0"),
+            {},
+            "rnn.b of type RNN: expected none with hooks",
         ),
         (lambda: nn.GRU(2, 3), {"to": nn.GRU}, "to=<class .*: expected Clockw"),
         (lambda: nn.GRU(2, 3), {"to": "ClockworkRNN"}, "to='Clock.*: expected"),
@@ -365,6 +393,7 @@ def test_bad_input(make, options, message, capsys):
     [
         (3 * (torch.zeros(1, 2, H),), "hx of type tuple: expected a tensor h"),
         (2 * (torch.zeros(1, 3, H),), r"hx: h of shape \(1, 3, 6\) .*: exp"),
+        ((torch.zeros(1, 2, H), None), "hx of type tuple: expected a tensor h"),
     ],
 )
 def test_bad_state(hx, message):
@@ -373,6 +402,24 @@ def test_bad_state(hx, message):
     swap_rnns(model)
     with pytest.raises(InputError, match=message):
         model(torch.randn(4, 2, 3), hx)
+
+
+@pytest.mark.filterwarnings("ignore:.*has no clock")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_single_sequence(kind, batch_first):
+    """It has no dimension for the batch, as PyTorch allows; nor its state."""
+    rnn = kind(3, H, 2, batch_first=batch_first)
+    x = torch.randn(9, 3)
+    model = Holder(rnn)
+    swap_rnns(model)
+    batch = 0 if batch_first else 1
+    expected, hn = model(x.unsqueeze(batch))
+    again, _ = model(x.unsqueeze(batch), hn)
+    output, hn = model(input=x)
+    assert shapes((output, hn)) == shapes(rnn(x))
+    assert torch.equal(output, expected.squeeze(batch))
+    assert torch.equal(model(x, hn)[0], again.squeeze(batch))
 
 
 def test_twice():
