@@ -16,6 +16,7 @@ from speechbrain_cwrnn import plain, stepwise
 from speechbrain_cwrnn.apart import group_options, project_op, recur_op
 from speechbrain_cwrnn.backend import check_backend, choose
 from speechbrain_cwrnn.cells import Cell, check_nonlinearity
+from speechbrain_cwrnn.checks import has_known_values
 from speechbrain_cwrnn.clock import Groups, check_clock, check_periods
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.inputs import split_inputs
@@ -208,6 +209,11 @@ def clockwork_ligru(
     """
     layer = Layer(x, weight_ih, weight_hh, bias, h0, mask)
     groups = _make_groups(layer, periods, clock, nonlinearity, gated=True)
+    if norms is not None and len(norms) != len(groups.periods):
+        raise InputError(
+            f"{len(norms)} norms: expected one for each of the "
+            f"{len(groups.periods)} groups."
+        )
     check_backend(backend)
     output = run_ligru(layer, groups, norms, steps, backend)
     return output, _last(output, steps)
@@ -505,6 +511,13 @@ def _check_steps(steps, x):
             f"steps of shape {tuple(steps.shape)} in {steps.dtype}: expected "
             f"one number for each of {x.shape[0]} sequences, in torch.int64."
         )
+    if has_known_values(steps):
+        low, high = (value.item() for value in steps.aminmax())
+        if low < 1 or high > x.shape[1]:
+            raise InputError(
+                f"steps={steps.tolist()}: expected from 1 to {x.shape[1]}, as "
+                f"many as x has."
+            )
 
 
 def _is_autocast(x):

@@ -195,6 +195,7 @@ class ClockworkLiGRU(ClockworkRNN):
         ligru : speechbrain.nnet.RNN.LiGRU
             A network of the same sizes.
         """
+        self._check_sizes(arguments_of(ligru))
         for own, theirs in self._pair_tensors(ligru):
             own.copy_(theirs)
 
@@ -296,6 +297,14 @@ class ClockworkLiGRU(ClockworkRNN):
 
 def arguments_of(ligru):
     """Those of a `ClockworkLiGRU` of the same sizes as one of SpeechBrain's."""
+    # The layer itself needs no SpeechBrain.
+    from speechbrain.nnet.RNN import LiGRU
+
+    if not isinstance(ligru, LiGRU):
+        raise InputError(
+            f"a {type(ligru).__name__}: expected a LiGRU of SpeechBrain, whose "
+            f"weights can be taken over."
+        )
     normalization = ligru.normalization
     if normalization not in ("batchnorm", "layernorm"):
         # Whatever else is given, SpeechBrain takes for this.

@@ -9,6 +9,7 @@ Authors
 """
 
 import copy
+from pathlib import Path
 
 import torch
 from onnxscript import opset18 as op
@@ -18,6 +19,7 @@ from torch.export import Dim
 from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import Groups, first_tick
 from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.outputs import is_writable
 from speechbrain_cwrnn.rnn import ClockworkRNN
 
 ACTIVATIONS = {
@@ -59,6 +61,8 @@ def export_onnx(net, path):
     ...     values = dict(zip(names, [chunk.numpy(), *state]))
     ...     output, *state = session.run(None, values)
     """
+    if not is_writable(path):
+        raise InputError(f"path={path}: expected a file that can be written.")
     stateful = _Stateful(net).eval()
     x, states = stateful.example()
     names = [
@@ -79,6 +83,7 @@ def export_onnx(net, path):
         ),
         custom_translation_table=translations(),
     )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     program.save(path)
 
 

@@ -307,6 +307,12 @@ class ClockworkRNN(nn.Module):
         >>> torch.allclose(net(x)[0], rnn(x)[0], atol=1e-6)
         True
         """
+        if not isinstance(rnn, nn.RNN):
+            raise InputError(
+                f"a {type(rnn).__name__}: expected a torch.nn.RNN, whose "
+                f"weights can be taken over."
+            )
+        self._check_sizes(vars(rnn), "bias", "bidirectional")
         units = Groups(self.periods, self.group_sizes).units
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
@@ -407,6 +413,18 @@ class ClockworkRNN(nn.Module):
             h.append(last_step(output, steps))
             outputs.append(reverse(output, steps) if is_reverse else output)
         return torch.cat(outputs, dim=-1) if self.bidirectional else output, h
+
+    def _check_sizes(self, sizes, *names):
+        """Raise an error for those of a network whose weights this one cannot
+        have."""
+        names = "hidden_size", "input_size", "num_layers", *names
+        for name in (*names, "nonlinearity"):
+            own = getattr(self, name)
+            if sizes[name] != own:
+                raise InputError(
+                    f"a network of {name}={sizes[name]!r}: expected {own!r}, "
+                    f"as the layer has that takes its weights over."
+                )
 
     @property
     def rnn(self):

@@ -439,6 +439,11 @@ BAD = {
         r"steps of shape \(3,\) in torch.int64: expected .* each of 2",
     ),
     "lengths": ({"steps": torch.ones(2)}, r"in torch.float32: expected .* in"),
+    "no step": (
+        {"steps": torch.tensor([1, 0])},
+        r"steps=\[1, 0\]: expected from 1 to [15], as many as x has",
+    ),
+    "more steps": ({"steps": torch.tensor([1, 6])}, r"steps=\[1, 6\]: expect"),
 }
 
 

@@ -17,6 +17,7 @@ from torch.export import Dim, export
 
 from speechbrain_cwrnn import reference
 from speechbrain_cwrnn.cells import NONLINEARITIES
+from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.functional import clockwork_ligru
 from speechbrain_cwrnn.norm import BatchNorm
 
@@ -336,6 +337,15 @@ def test_autocast():
     wrt = [layer["x"], layer["weight_ih"], *layer["weight_hh"]]
     for gradient in torch.autograd.grad(output.float().sum(), wrt):
         assert gradient.dtype == torch.float32 and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_other_norms(number):
+    """Each group has one."""
+    layer = random_layer([2, 3], B=2, T=5, F=3, columns=2)
+    norms, _ = batchnorms([2] * number)
+    with pytest.raises(InputError, match=f"^{number} norms: expected .* 2 gro"):
+        clockwork_ligru(**layer, periods=(1, 2), norms=norms)
 
 
 @pytest.mark.parametrize("T", [1, 5])

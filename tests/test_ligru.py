@@ -13,6 +13,7 @@ from speechbrain.nnet.RNN import LiGRU
 from torch import nn
 
 from speechbrain_cwrnn import ClockworkLiGRU, Ensemble
+from speechbrain_cwrnn.errors import InputError
 
 NORMALIZATIONS = ["batchnorm", "layernorm"]
 
@@ -81,6 +82,28 @@ def test_interface():
     assert list(ours)[: len(theirs)] == theirs
     others = [ours[name] for name in list(ours)[len(theirs) :]]
     assert all(p.kind is p.KEYWORD_ONLY for p in others)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: torch.nn.LSTM(4, 5), "a LSTM: expected a LiGRU of SpeechB"),
+        (lambda: LiGRU(6, (1, 1, 4)), "of hidden_size=6: expected 5, as"),
+        (lambda: LiGRU(5, (1, 1, 3)), "of input_size=3: expected 4, as"),
+        (lambda: LiGRU(5, (1, 1, 4), num_layers=2), "num_layers=2: expecte"),
+        (lambda: LiGRU(5, (1, 1, 4), "tanh"), "nonlinearity='tanh': expec"),
+    ],
+)
+def test_takes_over_no_other(make, message):
+    """Before any weight is written."""
+    net = ClockworkLiGRU(5, input_size=4, nonlinearity="relu")
+    before = {name: t.clone() for name, t in net.state_dict().items()}
+    with pytest.raises(InputError, match=message):
+        net.take_over(make())
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    with pytest.raises(InputError, match="a GRU: expected a LiGRU"):
+        ClockworkLiGRU.from_speechbrain(torch.nn.GRU(4, 5))
 
 
 def test_without_bias():

@@ -90,7 +90,8 @@ class TestEncoder:
 def test_layer(tmp_path):
     """A layer by itself, of several, without a bias."""
     options = {"num_layers": 2, "bias": False, "periods": [1, 2]}
-    net, path = ClockworkRNN(4, input_size=3, **options), tmp_path / "a.onnx"
+    net = ClockworkRNN(4, input_size=3, **options)
+    path = tmp_path / "new" / "a.onnx"
     export_onnx(net, path)
     session, hx = onnxruntime.InferenceSession(path), None
     tensors = torch.zeros(2, 3, 4), torch.zeros(2, 3, 1, dtype=torch.long)
@@ -166,12 +167,16 @@ def test_documented(tmp_path, monkeypatch):
             "^layer rnn: expected a ClockworkRNN",
         ),
         (lambda: ClockworkRNN(4, input_size=0), "with one input feature"),
+        (None, "^path=.*: expected a file that can be written"),
     ],
 )
 def test_refused(make, message, tmp_path):
     """Other networks are, before anything is written."""
+    net, path = ClockworkRNN(4, input_size=2), tmp_path
+    if make is not None:
+        net, path = make(), tmp_path / "net.onnx"
     with pytest.raises(InputError, match=message):
-        export_onnx(make(), tmp_path / "net.onnx")
+        export_onnx(net, path)
     assert not list(tmp_path.iterdir())
 
 

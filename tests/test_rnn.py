@@ -793,6 +793,36 @@ class TestBadInput:
         with pytest.raises(ValueError, match=message):
             ClockworkRNN(8, **options)
 
+    @pytest.mark.parametrize(
+        "make, message",
+        [
+            (lambda: torch.nn.LSTM(3, 8), "a LSTM: expected a torch.nn.RNN"),
+            (lambda: torch.nn.RNN(3, 9), "of hidden_size=9: expected 8, as"),
+            (lambda: torch.nn.RNN(1, 8), "of input_size=1: expected 3, as"),
+            (lambda: torch.nn.RNN(3, 8, 2), "of num_layers=2: expected 1"),
+            (
+                lambda: torch.nn.RNN(3, 8, bias=False),
+                "bias=False: expected True",
+            ),
+            (
+                lambda: torch.nn.RNN(3, 8, bidirectional=True),
+                "bidirectional=True: expected False",
+            ),
+            (
+                lambda: torch.nn.RNN(3, 8, nonlinearity="relu"),
+                "nonlinearity='relu': expected 'tanh'",
+            ),
+        ],
+    )
+    def test_take_over(self, make, message):
+        """Before any weight is written."""
+        net = ClockworkRNN(8, input_size=3)
+        before = {name: t.clone() for name, t in net.state_dict().items()}
+        with pytest.raises(InputError, match=message):
+            net.take_over(make())
+        for name, tensor in net.state_dict().items():
+            assert torch.equal(tensor, before[name]), name
+
     @pytest.mark.parametrize("size", [2.5, "8", True, 0, [8], None])
     def test_hidden_size(self, size):
         """It is a positive integer."""
