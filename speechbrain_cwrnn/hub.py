@@ -115,8 +115,13 @@ def write_hub_folder(
         raise InputError(f"{folder}: expected nothing there yet.")
     if not folder.parent.is_dir() or not is_room(folder):
         raise InputError(f"{folder}: expected a folder to write it in.")
-    rows = read_results(run, columns)
     source = run / "pretrained"
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise InputError(
+            f"{folder}: expected a folder outside of {source}, of which it is "
+            f"to be a copy."
+        )
+    rows = read_results(run, columns)
     interface = find_interface(source)
     with tried(run / RESULTS, "the results of one model"):
         row, scores = measure(rows)

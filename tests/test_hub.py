@@ -247,6 +247,16 @@ class TestRefused:
         with pytest.raises(InputError, match="net: expected a folder to write"):
             publish("run", tmp_path / "none" / "net")
 
+    def test_into_itself(self, make_run, publish, tmp_path):
+        """What is copied, by whatever name it is called."""
+        source = make_run() / "pretrained"
+        (tmp_path / "off").symlink_to(source)
+        before = sorted(source.iterdir()), source.stat().st_mtime_ns
+        for folder in (source / "net", tmp_path / "off" / "net"):
+            with pytest.raises(InputError, match="outside of .*pretrained, of"):
+                publish(tmp_path / "run", folder)
+        assert before == (sorted(source.iterdir()), source.stat().st_mtime_ns)
+
     def test_incomplete(self, make_run, publish, tmp_path):
         """A run without results, or those of one model, or without that."""
         run = make_run()
