@@ -10,7 +10,7 @@ from tiny_ctc import RECIPE, flags
 from torch import nn
 
 from speechbrain_cwrnn import ClockworkLiGRU, ClockworkRNN, swap_rnns
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, StoppedError
 
 pytest_plugins = "ctc_fixtures"
 HPARAMS = RECIPE / "hparams" / "finetune.yaml"
@@ -86,6 +86,66 @@ def test_freezes_nothing(finetune):
     """What names no parameter is one sentence."""
     with pytest.raises(InputError, match=r"frozen=CNN\.\*: expected names .*0"):
         finetune.freeze(nn.Sequential(nn.Linear(2, 3)), ["0.*", "CNN.*"])
+
+
+class TestFit:
+    """The first phase has the options and rules of the training."""
+
+    @pytest.fixture
+    def fit(self, recipe, tmp_path):
+        """Fits a layer in six steps, and returns what its weights change by."""
+
+        class Brain(recipe.train.ASRBrain):
+            def compute_features(self, batch, stage):
+                return batch, torch.ones(len(batch))
+
+        class Pairs(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(4, 4)
+
+            def forward(self, feats):
+                return [(self.layer(feats), feats)]
+
+        def fit(run_opts=None, **options):
+            torch.manual_seed(0)
+            hparams = {"number_of_fit_epochs": 1, "fit_lr": 0.01}
+            hparams["train_log"] = tmp_path / "log.txt"
+            brain = Brain(hparams={**hparams, **options}, run_opts=run_opts)
+            data = torch.utils.data.DataLoader(torch.rand(6, 9, 4))
+            pairs = Pairs()
+            before = pairs.layer.weight.detach().clone()
+            recipe.train.fit_layers(pairs, brain, run_opts, data)
+            return pairs.layer.weight.detach() - before
+
+        return fit
+
+    def test_clipping(self, fit):
+        """By the norm of the YAML file, of the command line, or by nothing."""
+        free = fit({"max_grad_norm": 1e30})
+        assert torch.equal(fit({"max_grad_norm": -1}), free)
+        assert torch.equal(fit(max_grad_norm=-1), free)
+        # Adam divides by the gradient, and 1e-8.
+        clipped = fit(max_grad_norm=1e-12)
+        assert clipped.norm() < 0.001 * free.norm()
+        both = fit({"max_grad_norm": 1e30}, max_grad_norm=1e-12)
+        assert torch.equal(both, free)
+
+    def test_compiled(self, fit, monkeypatch):
+        """It is not, whatever of the training is to be."""
+        compiled = []
+        monkeypatch.setattr(
+            torch, "compile", lambda module, **_: compiled.append(1) or module
+        )
+        fit({"compile": True, "compile_module_keys": ["model"]})
+        fit({"compile": True, "compile_using_fullgraph": True})
+        assert not compiled
+
+    def test_not_finite(self, fit):
+        """A loss that is not is one sentence, with the rate of this phase."""
+        message = "^fit epoch 1: expected a finite .* a lower --fit_lr in anoth"
+        with pytest.raises(StoppedError, match=message):
+            fit(fit_lr=1e30)
 
 
 @pytest.mark.slow

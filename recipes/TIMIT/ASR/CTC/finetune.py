@@ -9,7 +9,6 @@ import logging
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import speechbrain as sb
 import torch
 from speechbrain.nnet.losses import mse_loss
 from speechbrain.utils.epoch_loop import EpochCounter
@@ -160,8 +159,10 @@ def fit_layers(swapped, brain, run_opts, data):
         Batches of the training; their texts are not used.
     """
 
-    class FitBrain(sb.Brain):
-        """Trains the new layers alone."""
+    class FitBrain(type(brain)):
+        """Trains the new layers alone, by the rules of the training."""
+
+        phase, to_lower = "fit epoch", "--fit_lr"
 
         def compute_forward(self, batch, stage):
             """Pairs of what the new and the old layers give, and lengths."""
@@ -180,14 +181,15 @@ def fit_layers(swapped, brain, run_opts, data):
                 f"{stage_loss:.2e}"
             )
 
+    counter = EpochCounter(getattr(brain.hparams, "number_of_fit_epochs", None))
     fitting = FitBrain(
         modules={"swapped": swapped},
         opt_class=lambda parameters: torch.optim.Adam(
             parameters, lr=getattr(brain.hparams, "fit_lr", None)
         ),
+        hparams={**vars(brain.hparams), "epoch_counter": counter},
         run_opts=run_opts,
     )
-    fitting.fit(
-        EpochCounter(getattr(brain.hparams, "number_of_fit_epochs", None)),
-        data,
-    )
+    # The options name modules of the training, and an LSTM is never one graph.
+    fitting.compile = False
+    fitting.fit(counter, data)

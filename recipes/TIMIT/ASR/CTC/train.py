@@ -83,6 +83,9 @@ REFUSED = {
 class ASRBrain(sb.Brain):
     """Trains with CTC, and decodes greedily."""
 
+    # What it says where a loss is not finite.
+    phase, to_lower = "epoch", "--lr or --max_grad_norm"
+
     def on_fit_start(self):
         """Goes on from the last checkpoint, if there is anything left."""
         super().on_fit_start()
@@ -160,9 +163,9 @@ class ASRBrain(sb.Brain):
         ]
         cause = f"{len(dead)} of its weights, as {dead[0]}," if dead else "it"
         raise StoppedError(
-            f"epoch {self.hparams.epoch_counter.current}: expected a finite "
-            f"output of the model, and {cause} is not (begin anew with a lower "
-            f"--lr or --max_grad_norm in another --output_folder)."
+            f"{self.phase} {self.hparams.epoch_counter.current}: expected a "
+            f"finite output of the model, and {cause} is not (begin anew with "
+            f"a lower {self.to_lower} in another --output_folder)."
         )
 
     def _should_save_intra_epoch_ckpt(self, *args):
