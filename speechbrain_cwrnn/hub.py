@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -194,24 +195,30 @@ def find_example(run, corpus, example):
     return samples, entry["sample_rate"]
 
 
-def usage(name, interface, wav):
-    """Python that loads a folder and uses it for an audio file."""
+def loading(name, interface):
+    """Python that loads a folder."""
     module, _, kind = interface.name.rpartition(".")
     return (
         f"from {module} import {kind}\n\n"
         f"model = {kind}.from_hparams({name!r})\n"
-        f"{interface.use.format(wav=wav)}"
     )
+
+
+def usage(name, interface, wav):
+    """Python that loads a folder and uses it for an audio file."""
+    return loading(name, interface) + interface.use.format(wav=wav)
 
 
 def try_out(folder, interface, source):
     """Load a folder as its card says, where there are no modules but those that
     are installed, and return what is heard in the example, if there is one;
     source is what it was copied from."""
-    wav = f"{folder.name}/{EXAMPLE}"
-    code = usage(folder.name, interface, wav)
-    if not (folder / EXAMPLE).exists():
-        code = code.removesuffix(interface.use.format(wav=wav))
+    # What loading prints, such as a table of layers, is not heard.
+    code = "import contextlib, sys\n\n"
+    code += "with contextlib.redirect_stdout(sys.stderr):\n"
+    code += textwrap.indent(loading(folder.name, interface), "    ")
+    if (folder / EXAMPLE).exists():
+        code += interface.use.format(wav=f"{folder.name}/{EXAMPLE}")
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder.parent,
@@ -267,6 +274,7 @@ def make_card(name, interface, row, scores, wav, heard):
         ["error", "of", "%"],
         [[s.name, s.split, f"{s.percent:.2f}"] for s in scores],
     )
+    shown = textwrap.indent(heard, "    ")
     parts = [
         f"# {name}",
         f"A model of a recipe of speechbrain_cwrnn, Clockwork RNNs for "
@@ -277,7 +285,7 @@ def make_card(name, interface, row, scores, wav, heard):
         "Where the packages speechbrain and speechbrain_cwrnn are installed, "
         "and this folder is there, or its name is the model's on the hub,",
         f"```python\n{usage(name, interface, wav or 'speech.wav')}\n```",
-        f"prints\n\n    {heard}" if wav else "prints what it hears.",
+        f"prints\n\n{shown}" if wav else "prints what it hears.",
         f"(Tried with speechbrain_cwrnn {version('speechbrain_cwrnn')}, "
         f"{', '.join(versions)}.)",
     ]

@@ -89,6 +89,30 @@ def swap_rnns(module, to=ClockworkRNN, where=None):
     >>> output.shape, h.shape
     (torch.Size([2, 9, 64]), torch.Size([1, 2, 64]))
     """
+    report = replace_rnns(module, to, where)
+    print(report)
+    return report
+
+
+def replace_rnns(module, to=ClockworkRNN, where=None):
+    """As `swap_rnns`, but without the table, for what is loaded often.
+
+    Arguments
+    ---------
+    module, to, where
+        As there.
+
+    Returns
+    -------
+    SwapReport
+        As there.
+
+    Example
+    -------
+    >>> model = nn.Sequential(nn.LSTM(40, 64), nn.Linear(64, 9))
+    >>> [swap.name for swap in replace_rnns(model)]
+    ['0']
+    """
     check_layer("to", to)
     rnns = _find_rnns(module, where)
     wrapped = {m.rnn for m in module.modules() if isinstance(m, WRAPPERS)}
@@ -109,7 +133,6 @@ def swap_rnns(module, to=ClockworkRNN, where=None):
         for name, child in list(parent._modules.items()):
             if child in new:
                 setattr(parent, name, new[child])
-    print(report)
     return report
 
 

@@ -26,6 +26,7 @@ from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.hparams import save_options
 from speechbrain_cwrnn.pretrained import save_pretrained
 from speechbrain_cwrnn.report import write_results
+from speechbrain_cwrnn.swap import replace_rnns
 
 ROOT = Path(__file__).parent.parent
 CTC = RECIPES / "TIMIT" / "ASR" / "CTC"
@@ -56,9 +57,13 @@ def make_run(tmp_path):
         (folder / "save" / "test.json").write_text(manifest)
         yaml = CTC / "hparams" / f"{name}.yaml"
         overrides = SMALL.format(folder=folder)
+        if name == "finetune":
+            overrides += "source_folder: null"
         save_options(yaml, overrides, folder)
         with open(yaml) as file:
             hparams = load_hyperpyyaml(file, overrides)
+        if "layer" in hparams:
+            replace_rnns(hparams["model"], hparams["layer"])
         # What is normalised globally needs a mean.
         hparams["normalize"](torch.randn(2, 50, 40), torch.ones(2))
         save_pretrained(
@@ -95,7 +100,7 @@ def publish():
 @pytest.fixture
 def untried(monkeypatch):
     """Folders are not loaded, which takes a process each time."""
-    monkeypatch.setattr(hub, "try_out", lambda *_: "sil ah")
+    monkeypatch.setattr(hub, "try_out", lambda *_: "sil\nah")
 
 
 def read_card(folder):
@@ -131,7 +136,7 @@ print(*{{f.relative_to({str(ROOT)!r}).parts[0] for f in files}})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cwrnn", "streaming"])
+@pytest.mark.parametrize("name", ["cwrnn", "streaming", "finetune"])
 def test_loads_elsewhere(make_run, publish, tmp_path, name):
     """Moved, without the run and the recipe, it does what its card says."""
     run = make_run(name)
@@ -148,7 +153,32 @@ def test_loads_elsewhere(make_run, publish, tmp_path, name):
     card, code = read_card(folder)
     heard, used = run_alone(code + SHOW, tmp_path / "b").rsplit("\n", 1)
     assert used == "speechbrain_cwrnn"
-    assert heard and f"prints\n\n    {heard}\n" in card.text
+    assert heard and "\n" not in heard
+    assert f"prints\n\n    {heard}\n" in card.text
+
+
+CHATTY = """\
+class Model:
+    @classmethod
+    def from_hparams(cls, source):
+        print("| layer | was |")
+        return cls()
+
+    def hear(self, path):
+        return f"of {path}\\nsil ah"
+"""
+
+
+def test_heard(tmp_path):
+    """What the example prints, and nothing of what loading does."""
+    (tmp_path / "chatty.py").write_text(CHATTY)
+    use = "print(model.hear({wav!r}))"
+    interface = hub.Interface("chatty.Model", "", use)
+    (tmp_path / "net").mkdir()
+    assert hub.try_out(tmp_path / "net", interface, "") == ""
+    (tmp_path / "net" / "example.wav").touch()
+    heard = hub.try_out(tmp_path / "net", interface, "")
+    assert heard == "of net/example.wav\nsil ah"
 
 
 def test_card(make_run, publish, untried, tmp_path):
@@ -168,6 +198,7 @@ def test_card(make_run, publish, untried, tmp_path):
     ]
     assert "trained and tested on: synthetic speech" in card.text
     assert re.search(r"\| PER +\| +test \| 42.25 \|", card.text)
+    assert "prints\n\n    sil\n    ah\n\n(" in card.text
     assert "`cwrnn`, of the size 123" in card.text and "Seed 7," in card.text
     samples, rate = soundfile.read(tmp_path / "net" / "example.wav")
     expected, _ = soundfile.read(tmp_path / "run" / "b.wav")
