@@ -455,9 +455,10 @@ def ctc_greedy_decode_streaming(log_probs, context, blank_id):
     """
     best = log_probs.argmax(dim=-1)
     if context.last is None:
-        context.last = torch.full_like(best[:, :1], blank_id)
-    before = torch.cat([context.last, best[:, :-1]], dim=1)
-    context.last = best[:, -1:]
+        context.last = best.new_full((len(best), 1), blank_id)
+    # A chunk may be empty: the last unit is then that of the one before.
+    frames = torch.cat([context.last, best], dim=1)
+    before, context.last = frames[:, :-1], frames[:, -1:]
     begins = (best != blank_id) & (best != before)
     return [units[where].tolist() for units, where in zip(best, begins)]
 

@@ -275,6 +275,20 @@ def test_greedy_decoding(sizes):
     assert min(map(len, decoded)) > 5
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_greedy_decoding_of_no_frames(empty):
+    """An empty chunk changes nothing, wherever it comes."""
+    chunks = [[1], [1, 2, 1], [1]]
+    chunks.insert(empty, [])
+    context, log_probs = CTCGreedyContext(), torch.eye(3)[None]
+    decoded = [
+        ctc_greedy_decode_streaming(log_probs[:, chunk], context, blank_id=0)
+        for chunk in chunks
+    ]
+    assert decoded.pop(empty) == [[]]
+    assert decoded == [[[1]], [[2, 1]], [[]]]
+
+
 def test_text():
     """The pieces make up the text."""
     tokenizer, context = PhonemeTokenizer(39), TextContext()
