@@ -59,8 +59,10 @@ class StreamingFeatures(nn.Module):
     """Features of an utterance that comes in chunks.
 
     A chunk may have any number of samples that completes a frame. The frames
-    are those of the whole utterance. The last one that is complete waits for
-    the next chunk, so that the rest of a file, however short, has one too.
+    are those of the whole utterance. From the first chunk on that completes
+    two, the last one waits for the next chunk, so that the rest of a file,
+    however short, has one too. Where each has completed a single one, none
+    waits, and a rest that completes none is refused.
 
     It takes the place of `speechbrain.lobes.features.StreamingFeatureWrapper`,
     whose frames at a border are less than a hop apart, since `StreamingASR`
@@ -103,7 +105,7 @@ class StreamingFeatures(nn.Module):
         self._check()
 
     def forward(self, chunk, context, lengths=None):
-        """The frames that a chunk completes, but the last one.
+        """The frames that a chunk completes, but the last one of several.
 
         Arguments
         ---------

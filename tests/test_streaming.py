@@ -94,6 +94,37 @@ class TestFeatures:
             assert features.get_recommended_final_chunk_count(size) == count
 
     @pytest.mark.parametrize(
+        "hop_length, sizes, missing",
+        [
+            (10, [360], None),
+            (10, [350], 10),
+            (10, [318, 318], None),
+            (10, [320, 160, 160], 40),
+            (20, [520, 320, 320], None),
+            (20, [320, 320, 320], 200),
+        ],
+    )
+    def test_shortest_rest(self, hop_length, sizes, missing):
+        """A sample has a frame, if a chunk before has completed two; or else it
+        is refused, and nothing is lost."""
+        features = StreamingFeatures(StreamableFbank(hop_length=hop_length))
+        context = features.make_streaming_context()
+        signal = torch.randn(1, sum(sizes) + 200)
+        *chunks, end = signal.split([*sizes, 200], dim=1)
+        parts = [features(chunk, context) for chunk in chunks]
+        if missing is None:
+            parts.append(features(end[:, :1], context))
+            assert parts[-1].shape[1] == 1
+        else:
+            message = f"chunk of 1 samples: expected {missing} at least"
+            with pytest.raises(InputError, match=message):
+                features(end[:, :1], context)
+            parts.append(features(end, context))
+        streamed = torch.cat(parts, dim=1)
+        whole = features.compute_features(signal)[:, : streamed.shape[1]]
+        torch.testing.assert_close(streamed, whole, rtol=1e-5, atol=1e-4)
+
+    @pytest.mark.parametrize(
         "make, message",
         [
             (lambda: StreamingFeatures(Fbank()), "=Fbank: expected .*single"),
