@@ -369,7 +369,8 @@ class StreamingClockworkEncoder(Sequential):
 
 def _children(module, prefix):
     """The layers of a Sequential, by their full names."""
-    for name, child in module.named_children():
+    # named_children would leave out what is there before.
+    for name, child in module._modules.items():
         yield prefix + name, child
 
 

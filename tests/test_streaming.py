@@ -213,6 +213,19 @@ class TestEncoder:
         whole = enc(names["features"])
         torch.testing.assert_close(names["y"], whole[:, 8:])
 
+    def test_layers_used_twice(self):
+        """They run twice, and a recurrent one has a state in each place."""
+        linear, relu = torch.nn.Linear(4, 4), torch.nn.LeakyReLU()
+        rnn = LSTM(4, input_size=4)
+        block = torch.nn.Sequential(linear, relu, linear, relu)
+        net = StreamingClockworkEncoder(
+            rnn, block, relu, rnn, block, input_shape=[None, None, 4]
+        )
+        assert list(net.recurrent_layers()) == ["0", "3"]
+        x, context = torch.randn(2, 9, 4), net.make_streaming_context()
+        parts = [net.forward_streaming(part, context) for part in x.split(2, 1)]
+        torch.testing.assert_close(torch.cat(parts, 1), net(x))
+
     def test_training_mode(self):
         """The trial leaves it, statistics and random numbers as they were."""
         frozen = torch.nn.Dropout(0.5).eval()
