@@ -151,12 +151,12 @@ def has_known_values(x):
     )
 
 
-def check_sequences(x, input_size):
-    """Raise an error unless x is a padded batch [B, T, input_size].
+def check_sequences(x, *sizes):
+    """Raise an error unless x is a padded batch [B, T, *sizes].
 
     Example
     -------
-    >>> check_sequences([1.0, 2.0], input_size=3)
+    >>> check_sequences([1.0, 2.0], 3)
     Traceback (most recent call last):
     speechbrain_cwrnn.errors.InputError: x of type list: expected a tensor.
     """
@@ -169,8 +169,9 @@ def check_sequences(x, input_size):
             "x, nested or sparse: expected a dense tensor, padded to one "
             "number of steps."
         )
-    if x.dim() != 3 or x.shape[2] != input_size or x.shape[1] < 1:
+    if x.dim() < 2 or tuple(x.shape[2:]) != sizes or x.shape[1] < 1:
+        expected = ", ".join(map(str, ("batch", "time", *sizes)))
         raise InputError(
-            f"x of shape {tuple(x.shape)}: expected [batch, time, "
-            f"{input_size}], with at least one step."
+            f"x of shape {tuple(x.shape)}: expected [{expected}], with at "
+            f"least one step."
         )

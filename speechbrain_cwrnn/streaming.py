@@ -291,7 +291,8 @@ class StreamingClockworkEncoder(Sequential):
         Arguments
         ---------
         x : torch.Tensor
-            Input [B, T, F]; T may differ from chunk to chunk.
+            Input [B, T, F], or [B, T, ...] where input_shape has more; T may
+            differ from chunk to chunk.
         context : StreamingEncoderContext
             What `make_streaming_context` returned; it is updated.
 
@@ -300,7 +301,7 @@ class StreamingClockworkEncoder(Sequential):
         torch.Tensor
             Output [B, T, H].
         """
-        check_sequences(x, self.input_shape[2])
+        check_sequences(x, *self.input_shape[2:])
         if context.kind != self._kind:
             raise InputError(
                 f"context, of {context.kind}: expected one of {self._kind}, "

@@ -226,6 +226,18 @@ class TestEncoder:
         parts = [net.forward_streaming(part, context) for part in x.split(2, 1)]
         torch.testing.assert_close(torch.cat(parts, 1), net(x))
 
+    def test_more_dimensions(self):
+        """Of what each step has, as an input_shape of more than three."""
+        net = StreamingClockworkEncoder(input_shape=[None, None, 4, 5])
+        net.append(ClockworkRNN, hidden_size=8)
+        x, context = torch.randn(2, 9, 4, 5), net.make_streaming_context()
+        message = r"expected \[batch, time, 4, 5\], with at least one step"
+        for bad in (x.flatten(2), x.mT, x[..., :4], x[:, :0]):
+            with pytest.raises(InputError, match=message):
+                net.forward_streaming(bad, context)
+        parts = [net.forward_streaming(part, context) for part in x.split(2, 1)]
+        torch.testing.assert_close(torch.cat(parts, 1), net(x))
+
     def test_training_mode(self):
         """The trial leaves it, statistics and random numbers as they were."""
         frozen = torch.nn.Dropout(0.5).eval()
