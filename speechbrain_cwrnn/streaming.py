@@ -19,7 +19,12 @@ from speechbrain.nnet.containers import Sequential
 from torch import nn
 
 from speechbrain_cwrnn.checks import check_sequences
-from speechbrain_cwrnn.errors import InputError
+from speechbrain_cwrnn.errors import InputError, tried
+
+# What a layer has to be.
+STREAMABLE = (
+    "takes [batch, time, ...] and gives in chunks what it gives at once"
+)
 
 
 class StreamableFbank(Fbank):
@@ -256,6 +261,8 @@ class StreamingClockworkEncoder(Sequential):
     def append(self, layer, *args, **kwargs):
         """Add a layer, as SpeechBrain's Sequential does, if it can go on.
 
+        One that cannot leaves all as it was.
+
         Arguments
         ---------
         layer : torch.nn.Module or class
@@ -265,8 +272,21 @@ class StreamingClockworkEncoder(Sequential):
         **kwargs : dict
             The same by name, and `layer_name`.
         """
-        super().append(layer, *args, **kwargs)
-        self._check()
+        count, name = len(self), kwargs.get("layer_name") or len(self)
+        # What SpeechBrain finds the shape for a new layer with is a training
+        # step for the statistics of the others.
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        try:
+            with tried(f"layer {name}", "a layer, or what makes one"):
+                super().append(layer, *args, **kwargs)
+            with tried(f"layer {name}", f"one that {STREAMABLE}"):
+                self._check(name)
+        except BaseException:
+            for added in list(self)[count:]:
+                del self[added]
+            for buffer, value in buffers:
+                buffer.copy_(value)
+            raise
         layers = self.recurrent_layers().items()
         self._kind = " ".join(f"{name}={layer}" for name, layer in layers)
 
@@ -346,25 +366,32 @@ class StreamingClockworkEncoder(Sequential):
         """
         return dict(_recurrent_layers(self))
 
-    def _check(self):
-        """Raise an error if the last layer cannot go on."""
+    def _check(self, name):
+        """Raise an error if the last layer, of some name, cannot go on."""
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, 24, *self.input_shape[2:], generator=generator)
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
-        with torch.no_grad():
-            whole, states, parts = self(x), {}, []
-            # Odd numbers, that no pooling divides.
-            for chunk in x.split([11, 13], dim=1):
-                y, states = self.step(chunk, states)
-                parts.append(y)
-        for module, mode in modes:
-            module.training = mode
-        if not _is_close(torch.cat(parts, dim=1), whole):
+        try:
+            with torch.no_grad():
+                whole, states, parts = self(x), {}, []
+                # Odd numbers, that no pooling divides.
+                for chunk in x.split([11, 13], dim=1):
+                    y, states = self.step(chunk, states)
+                    parts.append(y)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        is_same = isinstance(whole, torch.Tensor) and whole.dim() > 1
+        if is_same:
+            # One by one: what has other sizes in chunks cannot be joined.
+            expected = whole[:, :11], whole[:, 11:]
+            is_same = all(map(_is_close, parts, expected))
+        if not is_same:
             raise InputError(
-                f"layer {list(self)[-1]}: expected one that gives in chunks "
-                f"what it gives at once (bidirectional=False, no convolution, "
-                f"pooling or normalisation over time)."
+                f"layer {name}: expected one that {STREAMABLE} "
+                f"(bidirectional=False, no convolution, pooling or "
+                f"normalisation over time)."
             )
 
 
@@ -401,7 +428,13 @@ def _run(module, x, states, new, prefix=""):
         if _is_sequential(child):
             x = _run(child, x, states, new, f"{name}.")
         elif _is_recurrent(type(child)):
-            x, new[name] = child(x, hx=states.get(name))
+            y = child(x, hx=states.get(name))
+            if not isinstance(y, tuple) or len(y) != 2:
+                raise InputError(
+                    f"layer {name}: expected a pair, the output and hx, from a "
+                    f"forward that takes hx."
+                )
+            x, new[name] = y
         else:
             x = child(x)
             x = x[0] if isinstance(x, tuple) else x

@@ -13,6 +13,7 @@ from speechbrain.lobes.features import Fbank
 from speechbrain.lobes.models.CRDNN import CRDNN
 from speechbrain.nnet.containers import Sequential
 from speechbrain.nnet.linear import Linear
+from speechbrain.nnet.normalization import BatchNorm1d
 from speechbrain.nnet.RNN import GRU, LSTM
 from speechbrain.processing.features import InputNormalization
 
@@ -177,6 +178,43 @@ def make_encoder(rnn_class, kind=StreamingClockworkEncoder):
     return net.eval()
 
 
+class Function(torch.nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.forward = forward
+
+
+class Stateless(torch.nn.Module):
+    """A layer that takes hx, and returns none."""
+
+    def forward(self, x, hx=None):
+        """The input."""
+        return x
+
+
+def make_unfinished_encoder():
+    """One in training, with statistics, and a layer that stays as it is."""
+    torch.manual_seed(0)
+    net = StreamingClockworkEncoder(input_shape=[None, None, 5])
+    net.append(BatchNorm1d(input_size=5))
+    net.append(torch.nn.Dropout(0.5).eval())
+    net.append(ClockworkRNN, hidden_size=5)
+    return net
+
+
+def assert_same(net, peer):
+    """An encoder has the layers, weights, statistics and modes of another."""
+    assert repr(net) == repr(peer)
+    state, expected = net.state_dict(), peer.state_dict()
+    torch.testing.assert_close(state, expected, rtol=0, atol=0)
+    modes = [[m.training for m in x.modules()] for x in (net, peer)]
+    assert modes[0] == modes[1] and {*modes[0]} == {True, False}
+    context = net.make_streaming_context()
+    assert context == peer.make_streaming_context()
+
+
 class TestEncoder:
     """A Sequential whose layers go on."""
 
@@ -275,6 +313,43 @@ class TestEncoder:
         net.append(Linear, n_neurons=5, layer_name="input")
         with pytest.raises(InputError, match="^layer crdnn: expected one that"):
             net.append(CRDNN, layer_name="crdnn", **CRDNN_OPTIONS | options)
+
+    @pytest.mark.parametrize(
+        "layer, options, message",
+        [
+            (LSTM, {"hidden_size": 3, "bidirectional": True}, "bidirectional="),
+            (torch.nn.LSTM(5, 3), {}, r"takes \[batch, time, .*RuntimeError: "),
+            (ClockworkRNN, {"hidden": 3}, "what makes one .*TypeError: .*'hid"),
+            (Stateless(), {}, "expected a pair, the output and hx, from a"),
+            (Function(torch.mean), {}, "bidirectional=False"),
+            (Function(lambda x: x.mT), {}, "bidirectional=False"),
+            (Function(lambda x: x[:, :-1]), {}, "bidirectional=False"),
+            (Function(lambda x: [x]), {}, "bidirectional=False"),
+            (Function(lambda x: x.cumprod(1)), {}, "bidirectional=False"),
+            (Linear(3, input_size=4), {}, "RuntimeError: "),
+        ],
+    )
+    def test_refused(self, layer, options, message):
+        """It is by name, and leaves all as it was."""
+        net, peer = (make_unfinished_encoder() for _ in range(2))
+        with pytest.raises(InputError, match=f"^layer last: .*{message}"):
+            net.append(layer, layer_name="last", **options)
+        assert_same(net, peer)
+        net.append(Linear, n_neurons=3, layer_name="last")
+        x, context = torch.randn(2, 9, 5), net.eval().make_streaming_context()
+        parts = [net.forward_streaming(part, context) for part in x.split(2, 1)]
+        torch.testing.assert_close(torch.cat(parts, 1), net(x))
+
+    def test_interrupted(self):
+        """An interrupt leaves all as it was, too, and is what it was."""
+
+        def interrupt(x):
+            raise KeyboardInterrupt
+
+        net, peer = (make_unfinished_encoder() for _ in range(2))
+        with pytest.raises(KeyboardInterrupt):
+            net.append(Function(interrupt))
+        assert_same(net, peer)
 
     def test_no_shape(self):
         """Without one, there is no trial."""
