@@ -255,7 +255,7 @@ class StreamingClockworkEncoder(Sequential):
             raise InputError(
                 "input_shape=None: expected (batch, time, features)."
             )
-        self._kind = ""
+        self._kind, self._names = "", []
         super().__init__(*layers, input_shape=input_shape, **named_layers)
 
     def append(self, layer, *args, **kwargs):
@@ -287,8 +287,9 @@ class StreamingClockworkEncoder(Sequential):
             for buffer, value in buffers:
                 buffer.copy_(value)
             raise
-        layers = self.recurrent_layers().items()
-        self._kind = " ".join(f"{name}={layer}" for name, layer in layers)
+        layers = self.recurrent_layers()
+        self._names = list(layers)
+        self._kind = " ".join(f"{name}={layers[name]}" for name in layers)
 
     def make_streaming_context(self, dynchunktrain_config=None):
         """The context at the start of utterances.
@@ -353,6 +354,13 @@ class StreamingClockworkEncoder(Sequential):
         states : dict
             The states after the last step.
         """
+        names = list(self.recurrent_layers())
+        if names != self._names:
+            raise InputError(
+                f"recurrent layers {names}: expected {self._names}, as when "
+                f"they were added (a wrapper, such as DataParallel, hides the "
+                f"state of what it wraps)."
+            )
         new = {}
         return _run(self, x, states, new), new
 
@@ -377,8 +385,8 @@ class StreamingClockworkEncoder(Sequential):
                 whole, states, parts = self(x), {}, []
                 # Odd numbers, that no pooling divides.
                 for chunk in x.split([11, 13], dim=1):
-                    y, states = self.step(chunk, states)
-                    parts.append(y)
+                    before, states = states, {}
+                    parts.append(_run(self, chunk, before, states))
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -398,17 +406,26 @@ class StreamingClockworkEncoder(Sequential):
 def _children(module, prefix):
     """The layers of a Sequential, by their full names."""
     # named_children would leave out what is there before.
-    for name, child in module._modules.items():
+    for name, child in _plain(module)._modules.items():
         yield prefix + name, child
 
 
+def _plain(module):
+    """A module without the wrapper of torch.compile, which shows no hx."""
+    return getattr(module, "_orig_mod", module)
+
+
 def _is_sequential(module):
-    return isinstance(module, (Sequential, nn.Sequential))
+    return isinstance(_plain(module), (Sequential, nn.Sequential))
+
+
+def _is_recurrent(module):
+    return _takes_state(type(_plain(module)))
 
 
 @cache
-def _is_recurrent(kind):
-    """Whether modules of a class are."""
+def _takes_state(kind):
+    """Whether modules of a class do."""
     return "hx" in inspect.signature(kind.forward).parameters
 
 
@@ -417,8 +434,8 @@ def _recurrent_layers(module, prefix=""):
     for name, child in _children(module, prefix):
         if _is_sequential(child):
             yield from _recurrent_layers(child, f"{name}.")
-        elif _is_recurrent(type(child)):
-            yield name, child
+        elif _is_recurrent(child):
+            yield name, _plain(child)
 
 
 def _run(module, x, states, new, prefix=""):
@@ -427,7 +444,7 @@ def _run(module, x, states, new, prefix=""):
     for name, child in _children(module, prefix):
         if _is_sequential(child):
             x = _run(child, x, states, new, f"{name}.")
-        elif _is_recurrent(type(child)):
+        elif _is_recurrent(child):
             y = child(x, hx=states.get(name))
             if not isinstance(y, tuple) or len(y) != 2:
                 raise InputError(

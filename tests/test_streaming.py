@@ -251,6 +251,43 @@ class TestEncoder:
         whole = enc(names["features"])
         torch.testing.assert_close(names["y"], whole[:, 8:])
 
+    @pytest.mark.parametrize("name", ["crdnn", "crdnn.RNN", "output"])
+    @pytest.mark.parametrize("rnn_class", [ClockworkRNN, LSTM])
+    def test_compiled_layer(self, rnn_class, name):
+        """It goes on as before, from a state from before, too."""
+        net, x = make_encoder(rnn_class), torch.randn(2, 9, 5)
+        whole, context = net(x), net.make_streaming_context()
+        parts = [net.forward_streaming(x[:, :2], context)]
+        parent, _, child = name.rpartition(".")
+        layer = torch.compile(net.get_submodule(name), backend="eager")
+        setattr(net.get_submodule(parent), child, layer)
+        for chunk in x[:, 2:].split(3, dim=1):
+            parts.append(net.forward_streaming(chunk, context))
+        torch.testing.assert_close(torch.cat(parts, 1), whole)
+        net.append(Linear, n_neurons=2)
+        assert context.kind == net.make_streaming_context().kind
+
+    @pytest.mark.parametrize("name", ["crdnn", "crdnn.RNN"])
+    def test_wrapped_layer(self, name):
+        """Where its state is out of sight, it is refused."""
+        net, x = make_encoder(ClockworkRNN), torch.randn(2, 9, 5)
+        context = net.make_streaming_context()
+        whole = net.forward_streaming(x, context)
+        before = copy.copy(context)
+        parent, _, child = name.rpartition(".")
+        layer = net.get_submodule(name)
+        wrapper = torch.nn.DataParallel(layer)
+        setattr(net.get_submodule(parent), child, wrapper)
+        message = r"^recurrent layers \[\]: expected \['crdnn.RNN'\], as when"
+        with pytest.raises(InputError, match=message):
+            net.forward_streaming(x, context)
+        with pytest.raises(InputError, match=message):
+            net.step(x, {})
+        assert context == before
+        setattr(net.get_submodule(parent), child, layer)
+        again = net.forward_streaming(x, net.make_streaming_context())
+        assert torch.equal(again, whole)
+
     def test_layers_used_twice(self):
         """They run twice, and a recurrent one has a state in each place."""
         linear, relu = torch.nn.Linear(4, 4), torch.nn.LeakyReLU()
