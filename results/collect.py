@@ -23,11 +23,7 @@ from speechbrain_cwrnn.tables import format_table
 FOLDER = Path(__file__).parent
 STUDIES = [
     ("Generated waveforms", "AudioGen", ["generation"]),
-    (
-        "Spoken words",
-        "TIMIT/WordClassification",
-        ["words", "words-smaller", "words-others", "words-gates"],
-    ),
+    ("Spoken words", "TIMIT/WordClassification", ["words", "words-gates"]),
     (
         "Phonemes",
         "TIMIT/ASR/CTC",
