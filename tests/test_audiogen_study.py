@@ -99,14 +99,14 @@ def test_whole(study, recipe, targets, sample, capsys, monkeypatch):
         fit(self, *args, **options)
 
     monkeypatch.setattr(brain, "fit", record)
-    options = ("--targets", targets, "--sample", sample, "--num_seeds", 3)
+    options = ("--targets", targets, "--sample", sample, "--num_seeds", 4)
     folder = study(*options)
     rows = read_csv(folder / "study.csv")
     counts = Counter((row["task"], row["variant"]) for row in rows)
     assert counts == {
-        ("music", "paper"): 6,
+        ("music", "paper"): 8,
         **{("music", variant): 4 for variant in recipe.study.VARIANTS},
-        **{(task, "paper"): 15 for task in ("voiced", "unvoiced")},
+        **{(task, "paper"): 20 for task in ("voiced", "unvoiced")},
     }
     # The paper's protocol is without clipping.
     expected = {"clip 30": 30, "clip 1": 1}
@@ -116,8 +116,8 @@ def test_whole(study, recipe, targets, sample, capsys, monkeypatch):
         *(-1, -1, -1),
     ]
     seeds = [row["seed"] for row in rows if row["task"] == "music"]
-    assert seeds[-2:] == ["3234", "3235"]
-    assert {*seeds[:-2]} == {"1234", "1235", "1236", "1237"}
+    assert seeds[-4:] == ["3234", "3235", "3236", "3237"]
+    assert {*seeds[:-4]} == {"1234", "1235", "1236", "1237"}
     text = (folder / "study.md").read_text()
     assert text.startswith("    python study.py --targets")
     assert text in capsys.readouterr().out

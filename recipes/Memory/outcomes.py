@@ -29,13 +29,14 @@ class Run(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of it: accuracies from 0 to 1."""
+    """What came of it: accuracies from 0 to 1, and the time of one core."""
 
     run: Run
     parameters: int
     updates: int
     valid: float
     test: float
+    seconds: float
 
 
 COLUMNS = {**Run.__annotations__, **Result.__annotations__}
@@ -45,8 +46,8 @@ del COLUMNS["run"]
 def write_results(folder, results):
     """Write study.csv, which has a row for each network."""
     rows = [
-        [*run, *sizes, round(valid, 6), round(test, 6)]
-        for run, *sizes, valid, test in results
+        [*run, *sizes, round(valid, 6), round(test, 6), round(seconds, 1)]
+        for run, *sizes, valid, test, seconds in results
     ]
     write_csv(Path(folder) / STUDY, list(COLUMNS), rows)
 

@@ -16,6 +16,7 @@ Authors
 
 import argparse
 import sys
+import time
 from itertools import product
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def train(run):
     -------
     Result
     """
+    start = time.process_time()
     torch.manual_seed(run.seed)
     network = Network(run.layer, FEATURES, SYMBOLS)
     optimizer = torch.optim.Adam(network.parameters(), lr=run.rate)
@@ -86,7 +88,9 @@ def train(run):
             if valid >= LEARNT or is_hopeless:
                 break
     parameters = sum(p.numel() for p in network.parameters())
-    return Result(run, parameters, update, valid, accuracy(network, run, *TEST))
+    test = accuracy(network, run, *TEST)
+    seconds = time.process_time() - start
+    return Result(run, parameters, update, valid, test, seconds)
 
 
 @torch.no_grad()

@@ -51,7 +51,8 @@ def write_study(folder, results, command):
     text = io.StringIO()
     with redirect_stdout(text):
         print_provenance(command)
-        print()
+        minutes = sum(result.seconds for result in results) / 60
+        print(f"\nThe networks took {minutes:.0f} minutes of one core.\n")
         print_longest(cells)
         for task in TASKS:
             print(f"\n## {task}\n")
