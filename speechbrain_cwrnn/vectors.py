@@ -298,7 +298,8 @@ class _Notice(event.Listener):
 
     def on_start(self, event):
         """Something is compiled, maybe of someone else's."""
-        module = event.data["dispatcher"].py_func.__module__
+        # What was made of a text has none.
+        module = event.data["dispatcher"].py_func.__module__ or ""
         ours = module.startswith(f"{__package__}.")
         if ours and not self.is_said:
             self.is_said = True

@@ -83,7 +83,13 @@ def _run(kernels, tensors, weights, groups):
     """
     of_many, of_one = kernels
     weight, weight_of_one = (w.contiguous() for w in weights)
-    blocks, weight = _blocks(weight_of_one, groups[0]), weight.numpy()
+    blocks = _blocks(
+        weight_of_one.shape,
+        weight_of_one.element_size(),
+        groups[0].group_sizes,
+        groups[0].cell,
+    )
+    blocks, weight = blocks + [weight_of_one.data_ptr(), 0], weight.numpy()
     arrays = [tensor.contiguous().numpy() for tensor in tensors]
     groups, seen = groups
     R, B, T = next(array.shape[:3] for array in arrays if array.ndim == 4)
@@ -175,20 +181,19 @@ def forward_rows(z, weight_hh, h0, groups, mask=None, steps=None):
     return h if steps is None else zero_padding_(h, steps)
 
 
-def _blocks(weight, groups):
-    """Where the block rows are in matrices [R, C H, H]: the address of each
-    one, and the bytes from row to row [R, G, 2]."""
-    _, rows, H = weight.shape
-    replicas = np.arange(len(weight))[:, None] * rows * H
-    first = np.array([units.start for units in groups.units])
-    first = replicas + first * (groups.cell.columns * H + 1)
-    blocks = np.stack([first, np.full_like(first, H)], axis=-1)
-    blocks *= weight.element_size()
-    blocks[..., 0] += weight.data_ptr()
-    return blocks
-
-
 # What follows from sizes alone is computed once, not for each batch.
+@lru_cache
+def _blocks(shape, element_size, group_sizes, cell):
+    """Where the block rows are in matrices [R, C H, H]: the bytes to each one,
+    and from row to row [R, G, 2]."""
+    R, rows, H = shape
+    replicas = np.arange(R)[:, None] * rows * H
+    first = np.array([0, *accumulate(group_sizes)][:-1])
+    first = replicas + first * (cell.columns * H + 1)
+    blocks = np.stack([first, np.full_like(first, H)], axis=-1)
+    return blocks * element_size
+
+
 @lru_cache
 def _options(groups, seen, B, cell):
     """Period and first unit of each group, where its z is among those of all

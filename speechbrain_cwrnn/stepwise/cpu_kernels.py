@@ -73,8 +73,10 @@ def forward_lanes(h0, mask, z, h, weight, where, groups):
                 top, size = C * first, end - first
                 for lane in range(n):
                     row = place[g] + sequences[lane] * layout[g, 1]
+                    # Of what is cut out, all indices are positive.
+                    seen = z[replicas[lane], row : row + C * size]
                     for u in range(C * size):
-                        new[top + u, lane] = z[replicas[lane], row + u]
+                        new[top + u, lane] = seen[u]
                 add_product(new, weight, state, top, C * end, first, k)
                 activate(new, top, top + size, lanes, f)
                 if gated:
@@ -104,8 +106,9 @@ def forward_lanes(h0, mask, z, h, weight, where, groups):
                 state[first:end] = new[top : top + end - first]
                 for lane in range(n):
                     r, b = replicas[lane], sequences[lane]
+                    own = h[r, b, t, first:end]
                     for u in range(end - first):
-                        h[r, b, t, first + u] = new[top + u, lane]
+                        own[u] = new[top + u, lane]
                 place[g] += distance[g]
                 wait[g] = periods[g]
             wait[g] -= 1
