@@ -24,6 +24,7 @@ import torch
 from speechbrain_cwrnn import stepwise, sweep
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.sweep import gpu
+from speechbrain_cwrnn.threads import ROWS, split
 
 # The way and the module of each engine; what it needs may be slow to import.
 _MODULES = {
@@ -35,8 +36,8 @@ _MODULES = {
 ENGINES = tuple(_MODULES)
 BACKENDS = ("auto", *ENGINES)
 
-# For so many multiplications, a step's calls of PyTorch cost little; its
-# products are made for each processor, and the loops' for vectors of eight.
+# For so many multiplications, a step's calls of PyTorch cost little, and its
+# products are shared by all threads, where the loops' are by sequences.
 LARGE = 5_000_000
 
 
@@ -99,21 +100,24 @@ def choose_name(backend, x, groups):
                 f"({_fault_of_numba()})."
             )
         return backend
+    R, B = x.shape[:-3].numel(), x.shape[-3]
     if backend == "triton" or x.is_cuda:
         case = x.device, x.dtype, max(groups.group_sizes), groups.cell
         if backend == "triton":
             gpu.require(*case)
             return "triton"
-        sequences = x.shape[:-3].numel(), x.shape[-3]
-        if gpu.supports(*case) and gpu.is_fast(*case, *sequences):
+        if gpu.supports(*case) and gpu.is_fast(*case, R, B):
             return "triton"
     if not (runs and compiles()):
         return "eager"
     sizes, cell = groups.group_sizes, groups.cell
     if _is_little(x.shape[:-1].numel(), groups.periods, sizes, cell):
         return "stepwise"
-    step = x.shape[:-2].numel() * cell.columns * max(sizes) ** 2
-    return "eager" if step > LARGE else "cpu"
+    if R * B * cell.columns * max(sizes) ** 2 > LARGE:
+        threads = torch.get_num_threads()
+        if len(split(R, B, threads, ROWS)) < threads:
+            return "eager"
+    return "cpu"
 
 
 def check_backend(backend):

@@ -11,7 +11,7 @@ Authors
 import numpy as np
 import torch.nn.functional as F
 
-from speechbrain_cwrnn.threads import count_threads, run_all, split
+from speechbrain_cwrnn.threads import ROWS, count_threads, run_all, split
 from speechbrain_cwrnn.vectors import (
     VECTOR,
     add_product,
@@ -19,9 +19,6 @@ from speechbrain_cwrnn.vectors import (
     sigmoid,
     tanh,
 )
-
-# Sequences that a product takes together; a thread has a multiple of these.
-ROWS = 4
 
 
 def loop(z, weight, peepholes, h0, c0, activation):

@@ -10,6 +10,8 @@ import torch
 
 # Below so many multiplications, starting threads takes longer than they save.
 WORTH = 2_000_000
+# Sequences that a product takes together; a thread has a multiple of these.
+ROWS = 4
 
 
 def count_threads(multiplications):

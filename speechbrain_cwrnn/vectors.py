@@ -113,9 +113,9 @@ def find_fault():
     return None if (totals == 12).all() else f"3 + 3 * 3 was {totals[0, 0]}"
 
 
-def _adder(rows, vectors):
-    """What adds a product to a block of so many rows and vectors, whose sums
-    are in registers meanwhile."""
+def adder(rows, vectors, size=None):
+    """What adds a product to a block of so many rows and vectors, of a size in
+    bytes or of VECTOR numbers, whose sums are in registers meanwhile."""
 
     @intrinsic
     def add(typing_context, totals, left, right, row, start, stop, column):
@@ -126,11 +126,12 @@ def _adder(rows, vectors):
             ]
             row, start, stop, column = arguments[3:]
             number = context.get_value_type(totals.dtype)
-            vector = ir.VectorType(number, VECTOR)
-            nothing = ir.Constant(vector, ir.Undefined)
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), VECTOR), None)
             # Of a number: rows begin anywhere.
             align = context.get_abi_sizeof(number)
+            width = VECTOR if size is None else size // align
+            vector = ir.VectorType(number, width)
+            nothing = ir.Constant(vector, ir.Undefined)
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), None)
 
             def at(i, *place):
                 return cgutils.get_item_pointer(
@@ -150,7 +151,7 @@ def _adder(rows, vectors):
 
             numbers = [builder.add(row, row.type(i)) for i in range(rows)]
             columns = [
-                builder.add(column, column.type(j * VECTOR))
+                builder.add(column, column.type(j * width))
                 for j in range(vectors)
             ]
             sums = {
@@ -189,8 +190,8 @@ def _adder(rows, vectors):
     return add
 
 
-_add_4_3, _add_8_1, _add_4_1 = _adder(4, 3), _adder(8, 1), _adder(4, 1)
-_add_1_8, _add_1_1 = _adder(1, 8), _adder(1, 1)
+_add_4_3, _add_8_1, _add_4_1 = adder(4, 3), adder(8, 1), adder(4, 1)
+_add_1_8, _add_1_1 = adder(1, 8), adder(1, 1)
 
 
 def tanh(x):

@@ -34,19 +34,27 @@ class TestChoose:
             (10, 100, (1,), (25,), True, "cpu"),
             (999, 999, (1, 2), (4, 9), True, "stepwise"),
             (999, 999, (1, 2), (4, 10), True, "cpu"),
-            # What PyTorch does as well: 5 million of a group at each step.
+            # What PyTorch shares between eight threads, and loops do not: 5
+            # million of a group at each step, of fewer sequences than four
+            # for each thread.
             (20, 9, (1, 3), (9, 500), False, "cpu"),
             (21, 9, (1, 3), (9, 500), False, "eager"),
+            (28, 9, (1, 3), (9, 500), False, "eager"),
+            (29, 9, (1, 3), (9, 500), False, "cpu"),
             (10, 9, (1, 3), (9, 500), True, "cpu"),
             (11, 9, (1, 3), (9, 500), True, "eager"),
         ],
     )
-    def test_auto(self, B, T, periods, sizes, gated, engine):
-        """By what there is to compute, wherever sequences stand."""
+    def test_auto(self, monkeypatch, B, T, periods, sizes, gated, engine):
+        """By what there is to compute, in an ensemble, too."""
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
         groups = Groups(periods, sizes, 0, Cell(gated=gated))
         x = torch.zeros(B, T, 3)
         assert choose_name("auto", x, groups) == engine
-        assert choose_name("auto", x.unsqueeze(1), groups) == engine
+        assert choose_name("auto", x.unsqueeze(0), groups) == engine
+        # Replicas of a sequence each are for as many threads.
+        for_replicas = choose_name("auto", x.unsqueeze(1), groups)
+        assert for_replicas == ("cpu" if engine == "eager" else engine)
         assert choose_name("auto", x.double(), groups) == engine
         assert choose_name("auto", x.bfloat16(), groups) == "eager"
         assert choose_name("eager", x, groups) == "eager"

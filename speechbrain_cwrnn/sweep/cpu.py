@@ -9,16 +9,12 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
-import numpy as np
-
 from speechbrain_cwrnn.cells import NONLINEARITIES
+from speechbrain_cwrnn.panels import cut_panels
 from speechbrain_cwrnn.sweep import cpu_kernels as kernels
 from speechbrain_cwrnn.sweep import holding
-from speechbrain_cwrnn.threads import count_threads, run_all, split
-from speechbrain_cwrnn.vectors import VECTOR, empty_array
-
-# Sequences that a product takes together; a thread has a multiple of these.
-ROWS = 4
+from speechbrain_cwrnn.threads import ROWS, count_threads, run_all, split
+from speechbrain_cwrnn.vectors import empty_array
 
 
 def forward(group, z):
@@ -41,7 +37,7 @@ def _run(kernel, group, weight, tensors):
     # Contiguous, since numba compiles once for what is, and once for what not.
     mask = group.state.new_ones(R, B, k) if mask is None else mask.contiguous()
     arrays = [tensor.numpy() for tensor in (mask, *tensors)]
-    weight = _pad(weight.contiguous().numpy())
+    weight = cut_panels(weight.contiguous().numpy(), B)
     options = NONLINEARITIES.index(group.cell.nonlinearity), group.cell.gated
     threads = count_threads(B * states * weight.size)
 
@@ -51,16 +47,6 @@ def _run(kernel, group, weight, tensors):
         kernel(*rows, weight[r], options)
 
     run_all(run, split(R, B, threads, ROWS), threads)
-
-
-def _pad(weight):
-    """Weights [R, n, k] with whole vectors of columns."""
-    R, n, k = weight.shape
-    if k % VECTOR == 0:
-        return weight
-    padded = np.zeros((R, n, -(-k // VECTOR) * VECTOR), weight.dtype)
-    padded[:, :, :k] = weight
-    return padded
 
 
 def read_at(*args, **options):

@@ -1,8 +1,8 @@
 """The kernels of `cpu.py`, apart because they need numba to be compiled.
 
 They go through time for some sequences, with the numbers of each one as a row:
-z [B, N, C k], state [B, 1 + N, k], mask [B, k], and weights whose rows are
-padded to whole vectors, as what they are multiplied to is. What is held is read
+z [B, N, C k], state [B, 1 + N, k], mask [B, k], and weights in panels, of as
+many columns in all as what they are added to. What is held is read
 at places [R, B, M, k] that need not be contiguous; of these, and of the signal,
 they know the address, and the distances of replicas, sequences and rows.
 
@@ -12,9 +12,9 @@ Authors
 
 import numpy as np
 
+from speechbrain_cwrnn.panels import add_panels
 from speechbrain_cwrnn.vectors import (
     activate,
-    add_product,
     array_at,
     jit_ordered,
     sigmoid,
@@ -28,13 +28,13 @@ def forward(mask, z, state, weight, options):
     f, gated = options
     B, N, columns = z.shape
     k = state.shape[2]
-    new = np.zeros((B, weight.shape[1]), z.dtype)
+    new = np.zeros((B, weight.shape[0] * weight.shape[2]), z.dtype)
     h = state[:, 0].copy()
     for n in range(N):
         for b in range(B):
             for u in range(columns):
                 new[b, u] = z[b, n, u]
-        add_product(new, h, weight, 0, B, 0, k)
+        add_panels(new, h, weight, k)
         activate(new, 0, B, k, f)
         for b in range(B):
             if gated:
@@ -57,7 +57,7 @@ def backward(mask, dstate, state, z, dz, weight, options):
     B, places, k = state.shape
     columns = dz.shape[2]
     # What a state gets from the next one.
-    dh = np.zeros((B, weight.shape[1]), dz.dtype)
+    dh = np.zeros((B, weight.shape[0] * weight.shape[2]), dz.dtype)
     new = np.empty((B, columns), dz.dtype)
     for n in range(places - 1, 0, -1):
         for b in range(B):
@@ -75,7 +75,7 @@ def backward(mask, dstate, state, z, dz, weight, options):
                     new[b, u] = total * slope(state[b, n, u], f)
             for u in range(columns):
                 dz[b, n, u] = new[b, u]
-        add_product(dh, new, weight, 0, B, 0, columns)
+        add_panels(dh, new, weight, columns)
     for b in range(B):
         for u in range(columns):
             dz[b, 0, u] = 0

@@ -1,0 +1,89 @@
+"""Products with matrices in panels."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from speechbrain_cwrnn import panels
+
+# Whole blocks of eight, of four and single ones; and none but these.
+ROWS = (1, 3, 4, 7, 8, 9, 12, 13, 23)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [1, 12, 16, 24, 32, 33, 72, 100])
+@pytest.mark.parametrize("rows", ROWS)
+def test_product(rows, k, dtype):
+    """It is added to what is there, from the first columns of the left on."""
+    random = np.random.default_rng(rows * k)
+    # Small whole numbers, whose sums are exact in any order.
+    left, weight, before = (
+        random.integers(-9, 9, shape).astype(dtype)
+        for shape in ((rows, 7), (2, 5, k), (rows, k))
+    )
+    cut = panels.cut_panels(weight, rows)
+    R, P, n, columns = cut.shape
+    assert (R, n) == (2, 5) and cut.dtype == dtype and cut.flags.c_contiguous
+    totals = np.zeros((rows, P * columns), dtype)
+    totals[:, :k] = before
+    panels.add_panels(totals, left, cut[1], 4)
+    expected = before + left[:, :4] @ weight[1, :4]
+    np.testing.assert_array_equal(totals[:, :k], expected)
+    # Of the padding, nothing comes.
+    assert not totals[:, k:].any()
+
+
+def test_order_of_sums():
+    """Each is formed on its own, one product after the other."""
+    left = np.float32([[1, 1, 1]] * 8)
+    weight = np.zeros((1, 3, 64), np.float32)
+    # 2^24 + 1 is 2^24 in float32.
+    weight[0] = [[2**24], [1], [-(2**24)]]
+    cut = panels.cut_panels(weight, 8)
+    totals = np.ones((8, 64 + -64 % cut.shape[3]), np.float32)
+    panels.add_panels(totals, left, cut[0], 3)
+    assert (totals[:, :64] == 1).all()
+
+
+def test_width():
+    """Wide panels are for what fills them, and for several rows."""
+    width = panels.WIDTH * panels.REGISTER // 4
+    shapes = {
+        (rows, k): panels.cut_panels(
+            np.zeros((1, 2, k), np.float32), rows
+        ).shape[1:]
+        for rows, k in ((4, width), (4, width - 1), (3, 100), (4, 2 * width))
+    }
+    assert list(shapes.values()) == [
+        (1, 2, width),
+        (1, 2, -(-(width - 1) // 8) * 8),
+        (1, 2, 104),
+        (2, 2, width),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(panels.REGISTER == 32, reason="they are what it has")
+def test_narrower_registers():
+    """Those of a processor without AVX-512."""
+    code = f"""
+import sys, pytest
+from speechbrain_cwrnn import panels
+assert panels.REGISTER == 32 and panels.MANY == 4
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))
+"""
+    features = "+avx,+avx2,+fma"
+    environment = {
+        **os.environ,
+        **{"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": features},
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        **{"env": environment, "capture_output": True, "text": True},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
