@@ -28,9 +28,11 @@ REGISTER = _register_size()
 MANY, WIDTH = (8, 2) if REGISTER == 64 else (4, 3)
 # Fewer rows than these are not worth it.
 FEW = 4
+# So many rows of a panel are fetched ahead, as they would come too late.
+AHEAD = 32
 
 _add_many, _add_few, _add_one = (
-    adder(rows, WIDTH, REGISTER) for rows in (MANY, FEW, 1)
+    adder(rows, WIDTH, REGISTER, AHEAD) for rows in (MANY, FEW, 1)
 )
 
 

@@ -10,9 +10,11 @@ Authors
  * The speechbrain_cwrnn developers 2026
 """
 
+import hashlib
 import logging
 import math
 from functools import cache, partial
+from importlib.resources import files
 
 import numba
 import numpy as np
@@ -31,12 +33,35 @@ TANH, RELU = map(NONLINEARITIES.index, ("tanh", "relu"))
 # Processors have vectors of up to so many numbers.
 VECTOR = 8
 
+# What loops of other files are made with.
+SHARED = ("cells.py", "panels.py", "vectors.py")
+
+
+@cache
+def _hash_shared():
+    folder = files(__package__)
+    sources = [folder.joinpath(name).read_bytes() for name in SHARED]
+    return hashlib.sha256(b"\0".join(sources)).hexdigest()
+
+
+def _compiled(function, fastmath):
+    """A function as a loop that numba compiles, and keeps in its cache."""
+    # Numba's own error model would look for divisions by zero one by one.
+    loop = numba.njit(
+        cache=True, nogil=True, error_model="numpy", fastmath=fastmath
+    )(function)
+    # What is cached is as old as the function's own file, to numba. If what it
+    # is made with is another one, after an update, it would be used, too.
+    stored = getattr(getattr(loop, "_cache", None), "_cache_file", None)
+    if hasattr(stored, "_source_stamp"):
+        stored._source_stamp = stored._source_stamp, _hash_shared()
+    return loop
+
+
 # The order of sums is kept where sequences or units make the vectors, as LLVM
 # would otherwise make them of the sums; a sequence on its own has no others.
-# Numba's own error model would look for divisions by zero one by one.
-_jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
-jit_ordered = _jit(fastmath={"contract"})
-jit_any_order = _jit(fastmath={"contract", "reassoc"})
+jit_ordered = partial(_compiled, fastmath={"contract"})
+jit_any_order = partial(_compiled, fastmath={"contract", "reassoc"})
 
 
 @jit_ordered
@@ -113,9 +138,10 @@ def find_fault():
     return None if (totals == 12).all() else f"3 + 3 * 3 was {totals[0, 0]}"
 
 
-def adder(rows, vectors, size=None):
+def adder(rows, vectors, size=None, ahead=None):
     """What adds a product to a block of so many rows and vectors, of a size in
-    bytes or of VECTOR numbers, whose sums are in registers meanwhile."""
+    bytes or of VECTOR numbers, whose sums are in registers meanwhile; the right
+    is fetched into the cache so many rows ahead, past its end, too."""
 
     @intrinsic
     def add(typing_context, totals, left, right, row, start, stop, column):
@@ -163,6 +189,9 @@ def adder(rows, vectors, size=None):
             }
             one = stop.type(1)
             with cgutils.for_range_slice(builder, start, stop, one) as (c, _):
+                for j in columns if ahead else ():
+                    later = builder.add(c, c.type(ahead))
+                    _fetch(builder, at(2, later, j))
                 values = {
                     j: builder.load(vector_at(2, c, j), align=align)
                     for j in columns
@@ -188,6 +217,18 @@ def adder(rows, vectors, size=None):
         return types.none(*arguments), generate
 
     return add
+
+
+def _fetch(builder, pointer):
+    """Fetch what is at a place into the nearest cache, to be read."""
+    pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, *[number] * 3])
+    prefetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [pointer.type], kind
+    )
+    # To read, to be kept, data.
+    builder.call(prefetch, [pointer, *map(number, (0, 3, 1))])
 
 
 _add_4_3, _add_8_1, _add_4_1 = adder(4, 3), adder(8, 1), adder(4, 1)

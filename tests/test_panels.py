@@ -1,8 +1,10 @@
 """Products with matrices in panels."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +89,47 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))
         **{"env": environment, "capture_output": True, "text": True},
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.slow
+def test_update(tmp_path):
+    """What numba has cached is not used once what loops share is another, even
+    if their own files are the same."""
+    package = tmp_path / "speechbrain_cwrnn"
+    shutil.copytree(
+        Path(panels.__file__).parent,
+        package,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    code = """
+import numpy as np
+from speechbrain_cwrnn import vectors
+from speechbrain_cwrnn.sweep import cpu_kernels
+dh, h = np.ones((1, 2, 1), np.float32), np.full((1, 2, 1), 0.5, np.float32)
+dz, weight = np.zeros_like(h), np.zeros((1, 1, 8), np.float32)
+options = vectors.TANH, False
+cpu_kernels.backward(dh[0], dh, h, dz, dz, weight, options)
+hits = sum(cpu_kernels.backward.stats.cache_hits.values())
+print(vectors.__file__, dz[0, 1, 0], hits)
+"""
+
+    def run():
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        text = subprocess.run(
+            [sys.executable, "-c", code],
+            **{"env": environment, "check": True, "cwd": tmp_path},
+            **{"capture_output": True, "text": True},
+        ).stdout
+        path, slope, hits = text.split()
+        assert Path(path).parent == package
+        return float(slope), int(hits)
+
+    assert run() == (0.75, 0)
+    assert run() == (0.75, 1)
+    path = package / "vectors.py"
+    source = path.read_text(encoding="utf-8")
+    other = source.replace("return 1 - y * y", "return 3 - y * y")
+    assert other != source
+    path.write_text(other, encoding="utf-8")
+    assert run() == (2.75, 0)

@@ -37,7 +37,7 @@ def _run(kernel, group, weight, tensors):
     # Contiguous, since numba compiles once for what is, and once for what not.
     mask = group.state.new_ones(R, B, k) if mask is None else mask.contiguous()
     arrays = [tensor.numpy() for tensor in (mask, *tensors)]
-    weight = cut_panels(weight.contiguous().numpy(), B)
+    weight = cut_panels(weight.numpy(), B)
     options = NONLINEARITIES.index(group.cell.nonlinearity), group.cell.gated
     threads = count_threads(B * states * weight.size)
 
