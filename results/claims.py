@@ -199,7 +199,8 @@ def check_memory(rows):
     longest = defaultdict(lambda: defaultdict(int))
     for task, layer, delay in dict.fromkeys(key[:3] for key in test):
         rates = [key for key in test if key[:3] == (task, layer, delay)]
-        rate = max(rates, key=lambda key: valid[key].mean())
+        # All seeds are trained with the rate that the first ones chose.
+        rate = max(rates, key=lambda key: (len(valid[key]), valid[key].mean()))
         if np.median(test[rate]) >= LEARNT:
             now = longest[task][layer]
             longest[task][layer] = max(now, int(delay))
