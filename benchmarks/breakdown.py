@@ -2,14 +2,15 @@
 r"""Where the time of a Clockwork RNN goes.
 
 > python benchmarks/breakdown.py
+> python benchmarks/breakdown.py --cell gated --groups 1 --batch 8 --time 300
 > python benchmarks/breakdown.py --device cuda --dtype bfloat16 --time 1000
 
 Prints, for the forward and the backward pass of a layer, the median time of
 the steps that are sequential, of the products of matrices around them, of
 reading and holding what changes at ticks only, and of all the rest: autograd,
-new memory, Python. On a GPU, where each part includes the gaps between its
-launches, the last row is what remains if all is recorded and replayed, without
-such gaps. It needs torch alone.
+new memory, Python, the normalisation of a gated layer. On a GPU, where each
+part includes the gaps between its launches, the last row is what remains if all
+is recorded and replayed, without such gaps. It needs torch alone.
 
 Authors
  * The speechbrain_cwrnn developers 2026
@@ -23,14 +24,22 @@ import torch
 from arguments import check_units, count, device, dtype, groups
 from speed import machine, record, synchronize
 
-from speechbrain_cwrnn import ClockworkRNN, inputs, stepwise, sweep
+from speechbrain_cwrnn import (
+    ClockworkLiGRU,
+    ClockworkRNN,
+    inputs,
+    stepwise,
+    sweep,
+)
 from speechbrain_cwrnn.backend import ENGINES, choose
+from speechbrain_cwrnn.cells import Cell
 from speechbrain_cwrnn.clock import Groups
 from speechbrain_cwrnn.sweep import holding
 
 STEPS, PRODUCTS = "sequential steps", "products of matrices"
 HOLDING, REST, ALL = "reading and holding", "rest", "all"
 REPLAYED = "all, replayed without gaps"
+LAYERS = {"plain": ClockworkRNN, "gated": ClockworkLiGRU}
 
 
 class Stopwatch:
@@ -85,7 +94,8 @@ class Stopwatch:
 
 def watch_layer(watch, net, x):
     """Take the time of all that a layer is made of."""
-    groups = Groups(net.periods, net.group_sizes)
+    cell = Cell(net.nonlinearity, isinstance(net, ClockworkLiGRU))
+    groups = Groups(net.periods, net.group_sizes, 0, cell)
     _, engine = choose(net.backend, x, groups)
     for name in ("forward", "backward"):
         watch.watch(engine, name, STEPS)
@@ -151,6 +161,7 @@ def parse_arguments():
     add("--time", type=count, default=500, help="steps")
     add("--hidden", type=count, default=512, help="units")
     add("--input", type=count, help="features (default: as many as units)")
+    add("--cell", default="plain", choices=LAYERS, help="of the layer")
     add("--groups", type=groups, default=8, help="of exponential periods")
     add(
         "--dtype",
@@ -180,7 +191,7 @@ def main():
     if device.index is not None:
         torch.cuda.set_device(device)
     features = args.hidden if args.input is None else args.input
-    net = ClockworkRNN(
+    net = LAYERS[args.cell](
         args.hidden,
         input_size=features,
         periods=args.groups,
@@ -199,7 +210,8 @@ def main():
         f"{machine(device)}, {args.threads} thread(s), torch "
         f"{torch.__version__}, {args.dtype}, engine {engine}, batch "
         f"{args.batch}, {args.time} steps, {features} features, {args.hidden} "
-        f"units in {args.groups} groups; median of {args.repeats} runs\n"
+        f"{args.cell} units in {args.groups} groups; median of {args.repeats} "
+        f"runs\n"
     )
     print("| part | forward, ms | backward, ms |\n| --- | --- | --- |")
     for part in dict.fromkeys(part for _, part in runs):

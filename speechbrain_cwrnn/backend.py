@@ -24,7 +24,7 @@ import torch
 from speechbrain_cwrnn import stepwise, sweep
 from speechbrain_cwrnn.errors import InputError
 from speechbrain_cwrnn.sweep import gpu
-from speechbrain_cwrnn.threads import ROWS, split
+from speechbrain_cwrnn.threads import ROWS
 
 # The way and the module of each engine; what it needs may be slow to import.
 _MODULES = {
@@ -37,7 +37,7 @@ ENGINES = tuple(_MODULES)
 BACKENDS = ("auto", *ENGINES)
 
 # For so many multiplications, a step's calls of PyTorch cost little, and its
-# products are shared by all threads, where the loops' are by sequences.
+# products are shared by all threads, where those of the loops are by sequences.
 LARGE = 5_000_000
 
 
@@ -113,11 +113,9 @@ def choose_name(backend, x, groups):
     sizes, cell = groups.group_sizes, groups.cell
     if _is_little(x.shape[:-1].numel(), groups.periods, sizes, cell):
         return "stepwise"
-    if R * B * cell.columns * max(sizes) ** 2 > LARGE:
-        threads = torch.get_num_threads()
-        if len(split(R, B, threads, ROWS)) < threads:
-            return "eager"
-    return "cpu"
+    is_large = R * B * cell.columns * max(sizes) ** 2 > LARGE
+    is_shared = R * B >= ROWS * torch.get_num_threads()
+    return "eager" if is_large and not is_shared else "cpu"
 
 
 def check_backend(backend):
@@ -169,10 +167,11 @@ def _fault_of_numba():
     try:
         # All at once, so that numba makes the same of all: its settings may
         # change later.
-        vectors, *_ = (
+        vectors, panels, *_ = (
             import_module(f"speechbrain_cwrnn.{name}")
             for name in (
                 "vectors",
+                "panels",
                 "stepwise.cpu_kernels",
                 "sweep.cpu_kernels",
                 "peephole_cpu",
@@ -188,4 +187,4 @@ def _fault_of_numba():
         # Not installed; or not whole; not made for this numpy; too old; set up
         # wrongly by the environment.
         return f"{type(error).__name__}: {error}"
-    return vectors.find_fault()
+    return vectors.find_fault() or panels.find_fault()

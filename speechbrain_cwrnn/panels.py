@@ -11,6 +11,7 @@ Authors
 """
 
 import numpy as np
+from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 
 from speechbrain_cwrnn.vectors import VECTOR, add_product, adder, jit_ordered
@@ -24,15 +25,16 @@ def _register_size():
 
 REGISTER = _register_size()
 # Sums of a product: so many rows, and registers in each. There are 32 of the
-# wide registers, or 16 of the others.
-MANY, WIDTH = (8, 2) if REGISTER == 64 else (4, 3)
-# Fewer rows than these are not worth it.
+# wide registers, or 16 of the others. In these, panels are not worth more zeros
+# than an eighth.
+MANY, WIDTH, PADDED = (8, 2, 2) if REGISTER == 64 else (4, 3, 9 / 8)
+# Fewer rows than these are not worth panels.
 FEW = 4
 # So many rows of a panel are fetched ahead, as they would come too late.
 AHEAD = 32
 
-_add_many, _add_few, _add_one = (
-    adder(rows, WIDTH, REGISTER, AHEAD) for rows in (MANY, FEW, 1)
+_add_many, _add_few, _add_three, _add_two, _add_one = (
+    adder(rows, WIDTH, REGISTER, AHEAD) for rows in (MANY, FEW, 3, 2, 1)
 )
 
 
@@ -61,9 +63,10 @@ def cut_panels(weight, rows):
     """
     R, n, k = weight.shape
     width = WIDTH * REGISTER // weight.itemsize
-    if rows < FEW or k < width:
-        width = -(-k // VECTOR) * VECTOR
+    narrow = -(-k // VECTOR) * VECTOR
     count = -(-k // width)
+    if rows < FEW or k < width or count * width > PADDED * narrow:
+        count, width = 1, narrow
     if count * width != k:
         padded = np.zeros((R, n, count * width), weight.dtype)
         padded[:, :, :k] = weight
@@ -94,6 +97,22 @@ def add_panels(totals, left, panels, stop):
         while row + FEW <= rows:
             _add_few(own, left, right, row, 0, stop, 0)
             row += FEW
-        while row < rows:
+        # Of so few sums, each waits for itself: three rows take no longer.
+        if rows - row == 3:
+            _add_three(own, left, right, row, 0, stop, 0)
+        elif rows - row == 2:
+            _add_two(own, left, right, row, 0, stop, 0)
+        elif rows - row == 1:
             _add_one(own, left, right, row, 0, stop, 0)
-            row += 1
+
+
+def find_fault():
+    """What is wrong with a product that numba compiles; None if it is right."""
+    weight = np.full((1, 1, WIDTH * REGISTER // 4), 3, np.float32)
+    totals = np.full((MANY, weight.shape[2]), 3, np.float32)
+    try:
+        add_panels(totals, totals.copy(), cut_panels(weight, MANY)[0], 1)
+    except (RuntimeError, NumbaError) as error:
+        # As in `vectors`.
+        return f"{type(error).__name__}: {error}"
+    return None if (totals == 12).all() else f"3 + 3 * 3 was {totals[0, 0]}"

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 TANH, RELU = map(NONLINEARITIES.index, ("tanh", "relu"))
 
-# Processors have vectors of up to so many numbers.
+# So many numbers are a vector here.
 VECTOR = 8
 
 # What loops of other files are made with.
@@ -40,7 +40,12 @@ SHARED = ("cells.py", "panels.py", "vectors.py")
 @cache
 def _hash_shared():
     folder = files(__package__)
-    sources = [folder.joinpath(name).read_bytes() for name in SHARED]
+    try:
+        sources = [folder.joinpath(name).read_bytes() for name in SHARED]
+    except OSError:
+        # In a frozen application there are none, and to numba what is cached is
+        # as old as the whole.
+        return None
     return hashlib.sha256(b"\0".join(sources)).hexdigest()
 
 

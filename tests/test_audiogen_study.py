@@ -129,6 +129,21 @@ def test_whole(study, recipe, targets, sample, capsys, monkeypatch):
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_rounds(recipe, targets):
+    """Of 20 seeds, then of 80, to the last one; and of variants, 20."""
+    parse = recipe.study.parse
+    args = parse(["--targets", str(targets), "--num_seeds", "200"])
+    cells = recipe.study.find_cells(args)
+    rounds = Counter((c.variant, c.first, c.num_seeds) for c in cells)
+    kinds = len(recipe.study.MODELS) * len(recipe.study.SIZES)
+    assert {r: n for r, n in rounds.items() if r[0] == "paper"} == {
+        ("paper", *seeds): kinds
+        for seeds in ((0, 20), (20, 80), (100, 80), (180, 20))
+    }
+    others = [r[1:] for r in rounds if r[0] != "paper"]
+    assert others == [(0, 20)] * len(recipe.study.VARIANTS)
+
+
 @pytest.mark.slow
 def test_resumes(study, recipe, targets, monkeypatch):
     """Without training anything again; and a part gets a report, too."""

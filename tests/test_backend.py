@@ -39,22 +39,21 @@ class TestChoose:
             # for each thread.
             (20, 9, (1, 3), (9, 500), False, "cpu"),
             (21, 9, (1, 3), (9, 500), False, "eager"),
-            (28, 9, (1, 3), (9, 500), False, "eager"),
-            (29, 9, (1, 3), (9, 500), False, "cpu"),
+            (31, 9, (1, 3), (9, 500), False, "eager"),
+            (32, 9, (1, 3), (9, 500), False, "cpu"),
+            (40, 9, (1, 3), (9, 500), False, "cpu"),
             (10, 9, (1, 3), (9, 500), True, "cpu"),
             (11, 9, (1, 3), (9, 500), True, "eager"),
         ],
     )
     def test_auto(self, monkeypatch, B, T, periods, sizes, gated, engine):
-        """By what there is to compute, in an ensemble, too."""
+        """By what there is to compute, wherever sequences stand."""
         monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
         groups = Groups(periods, sizes, 0, Cell(gated=gated))
         x = torch.zeros(B, T, 3)
         assert choose_name("auto", x, groups) == engine
         assert choose_name("auto", x.unsqueeze(0), groups) == engine
-        # Replicas of a sequence each are for as many threads.
-        for_replicas = choose_name("auto", x.unsqueeze(1), groups)
-        assert for_replicas == ("cpu" if engine == "eager" else engine)
+        assert choose_name("auto", x.unsqueeze(1), groups) == engine
         assert choose_name("auto", x.double(), groups) == engine
         assert choose_name("auto", x.bfloat16(), groups) == "eager"
         assert choose_name("eager", x, groups) == "eager"
@@ -124,6 +123,10 @@ WITHOUT = {
     ),
     "wrong": (
         "from speechbrain_cwrnn import vectors; vectors.add_product = Mock()",
+        "3 + 3 * 3 was 3.0",
+    ),
+    "wrong in panels": (
+        "from speechbrain_cwrnn import panels; panels.add_panels = Mock()",
         "3 + 3 * 3 was 3.0",
     ),
 }

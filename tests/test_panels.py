@@ -1,6 +1,7 @@
 """Products with matrices in panels."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import pytest
 
 pytest.importorskip("numba")
 
-from speechbrain_cwrnn import panels
+from numba.core.errors import TypingError
 
-# Whole blocks of eight, of four and single ones; and none but these.
-ROWS = (1, 3, 4, 7, 8, 9, 12, 13, 23)
+from speechbrain_cwrnn import panels, vectors
+
+# Whole blocks of eight and of four, and what is left of them.
+ROWS = (1, 3, 4, 5, 7, 8, 9, 10, 12, 14, 23)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -59,14 +62,57 @@ def test_width():
         (rows, k): panels.cut_panels(
             np.zeros((1, 2, k), np.float32), rows
         ).shape[1:]
-        for rows, k in ((4, width), (4, width - 1), (3, 100), (4, 2 * width))
+        for rows, k in (
+            *((4, width), (4, width - 1), (3, 100), (4, 2 * width)),
+            (4, 33),
+        )
     }
     assert list(shapes.values()) == [
         (1, 2, width),
         (1, 2, -(-(width - 1) // 8) * 8),
         (1, 2, 104),
         (2, 2, width),
+        # Of narrow registers, a third of the columns would be zeros.
+        (2, 2, 32) if panels.REGISTER == 64 else (1, 2, 40),
     ]
+
+
+def test_find_fault(monkeypatch):
+    """A product that comes out wrong, or not at all, is told."""
+    assert panels.find_fault() is None
+    monkeypatch.setattr(panels, "add_panels", lambda *args: None)
+    assert panels.find_fault() == "3 + 3 * 3 was 3.0"
+
+    def refuse(*args):
+        raise TypingError("no such register")
+
+    monkeypatch.setattr(panels, "add_panels", refuse)
+    assert panels.find_fault() == "TypingError: no such register"
+
+
+def test_shared():
+    """What loops call of other files is of those that they are compiled for."""
+    package = Path(panels.__file__).parent
+    kernels = [*package.glob("*/cpu_kernels.py"), package / "peephole_cpu.py"]
+    assert len(kernels) == 3
+    # Of these, no loop calls anything.
+    pattern = r"^from speechbrain_cwrnn\.(?!threads|errors)(\w+) import"
+    called, new = set(), set(kernels)
+    while new:
+        names = {
+            name + ".py"
+            for path in new
+            for name in re.findall(pattern, path.read_text(), re.MULTILINE)
+        }
+        new = {package / name for name in names - called}
+        called |= names
+    assert called == set(vectors.SHARED)
+
+
+def test_frozen(monkeypatch):
+    """Without sources, there is nothing to look at."""
+    monkeypatch.setattr(vectors, "files", lambda _: Path("no such folder"))
+    assert vectors._hash_shared.__wrapped__() is None
 
 
 @pytest.mark.slow
@@ -77,7 +123,8 @@ def test_narrower_registers():
 import sys, pytest
 from speechbrain_cwrnn import panels
 assert panels.REGISTER == 32 and panels.MANY == 4
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", {__file__!r}]))
+options = ["-q", "-m", "not slow", "-p", "no:cacheprovider"]
+sys.exit(pytest.main([*options, {__file__!r}]))
 """
     features = "+avx,+avx2,+fma"
     environment = {
