@@ -11,14 +11,9 @@ Authors
 import numpy as np
 import torch.nn.functional as F
 
+from speechbrain_cwrnn.activations import sigmoid_row, tanh_row
 from speechbrain_cwrnn.threads import ROWS, count_threads, run_all, split
-from speechbrain_cwrnn.vectors import (
-    VECTOR,
-    add_product,
-    jit_ordered,
-    sigmoid,
-    tanh,
-)
+from speechbrain_cwrnn.vectors import VECTOR, add_product, jit_ordered
 
 
 def loop(z, weight, peepholes, h0, c0, activation):
@@ -65,20 +60,6 @@ def _run(kernel, weights, tensors, activation):
 
 
 @jit_ordered
-def _gate(values, b, start, stop):
-    """Replace numbers of a row by their sigmoid."""
-    for u in range(start, stop):
-        values[b, u] = sigmoid(values[b, u])
-
-
-@jit_ordered
-def _squash(values, b, start, stop):
-    """Replace numbers of a row by their tanh."""
-    for u in range(start, stop):
-        values[b, u] = tanh(values[b, u])
-
-
-@jit_ordered
 def _loop(weight, peepholes, z, h0, c0, h, c, gates, chunk, activation):
     """Write h, c and the gates of some sequences of a replica."""
     r, first, end = chunk
@@ -100,16 +81,16 @@ def _loop(weight, peepholes, z, h0, c0, h, c, gates, chunk, activation):
             for u in range(P):
                 new[b, u] += p[0, u] * cell[b, u]
                 new[b, P + u] += p[1, u] * cell[b, u]
-            _gate(new, b, 0, 2 * P)
-            _squash(new, b, 2 * P, 3 * P)
+            sigmoid_row(new, b, 0, 2 * P)
+            tanh_row(new, b, 2 * P, 3 * P)
             for u in range(P):
                 cell[b, u] *= new[b, P + u]
                 cell[b, u] += new[b, u] * new[b, 2 * P + u]
                 new[b, 3 * P + u] += p[2, u] * cell[b, u]
-            _gate(new, b, 3 * P, 4 * P)
+            sigmoid_row(new, b, 3 * P, 4 * P)
             for u in range(P):
                 state[b, u] = rate * cell[b, u]
-            _squash(state, b, 0, P)
+            tanh_row(state, b, 0, P)
             for u in range(P):
                 y = shift + scale * state[b, u]
                 state[b, u] = new[b, 3 * P + u] * y
@@ -151,7 +132,7 @@ def _loop_backward(
             s = first + b
             for u in range(k):
                 out[b, u] = rate * c[r, s, t, u]
-            _squash(out, b, 0, P)
+            tanh_row(out, b, 0, P)
             for u in range(k):
                 i, f = gates[r, s, t, u], gates[r, s, t, k + u]
                 g, o = gates[r, s, t, 2 * k + u], gates[r, s, t, 3 * k + u]

@@ -12,7 +12,6 @@ Authors
 
 import hashlib
 import logging
-import math
 from functools import cache, partial
 from importlib.resources import files
 
@@ -22,19 +21,15 @@ import torch
 from llvmlite import ir
 from numba.core import cgutils, event, types
 from numba.core.errors import NumbaError
-from numba.extending import intrinsic, overload
-
-from speechbrain_cwrnn.cells import NONLINEARITIES
+from numba.extending import intrinsic
 
 logger = logging.getLogger(__name__)
-
-TANH, RELU = map(NONLINEARITIES.index, ("tanh", "relu"))
 
 # So many numbers are a vector here.
 VECTOR = 8
 
 # What loops of other files are made with.
-SHARED = ("cells.py", "panels.py", "vectors.py")
+SHARED = ("activations.py", "cells.py", "panels.py", "vectors.py")
 
 
 @cache
@@ -238,102 +233,6 @@ def _fetch(builder, pointer):
 
 _add_4_3, _add_8_1, _add_4_1 = adder(4, 3), adder(8, 1), adder(4, 1)
 _add_1_8, _add_1_1 = adder(1, 8), adder(1, 1)
-
-
-def tanh(x):
-    """tanh, in a form that LLVM makes vectors of."""
-    return math.tanh(x)
-
-
-def sigmoid(x):
-    """The logistic function, in such a form."""
-
-
-@jit_ordered
-def activate(values, first, end, columns, f):
-    """Replace values[i, :columns] by f of it, for the rows first <= i < end."""
-    for i in range(first, end):
-        # Chosen outside of the loops, so that LLVM makes vectors there.
-        if f == TANH:
-            for j in range(columns):
-                values[i, j] = tanh(values[i, j])
-        elif f == RELU:
-            for j in range(columns):
-                values[i, j] = 0 if values[i, j] < 0 else values[i, j]
-        else:
-            for j in range(columns):
-                scale = 0.01 if values[i, j] < 0 else 1
-                values[i, j] *= scale
-
-
-@jit_ordered
-def slope(y, f):
-    """f'(x), by y = f(x)."""
-    if f == TANH:
-        return 1 - y * y
-    if f == RELU:
-        return y > 0
-    return 1.0 if y > 0 else 0.01
-
-
-@overload(tanh, inline="always")
-def _overload_tanh(x):
-    if x == types.float64:
-        return lambda x: math.tanh(x)
-
-    def tanh_float32(x):
-        y = np.float32(_tanh_of_half(abs(2.0 * np.float64(x))))
-        return y if x >= 0 else -y
-
-    return tanh_float32
-
-
-@overload(sigmoid, inline="always")
-def _overload_sigmoid(x):
-    if x == types.float64:
-        return lambda x: 0.5 + 0.5 * math.tanh(0.5 * x)
-
-    def sigmoid_float32(x):
-        y = 0.5 * _tanh_of_half(abs(np.float64(x)))
-        return np.float32(0.5 + y if x >= 0 else 0.5 - y)
-
-    return sigmoid_float32
-
-
-def _tanh_of_half(x2):
-    """tanh(x / 2) for x >= 0 in float64: what float32 needs."""
-
-
-@overload(_tanh_of_half, inline="always")
-def _overload_tanh_of_half(x2):
-    return _series
-
-
-def _series(x2):
-    # In float64, so that it is as exact as PyTorch's, and in steps that LLVM
-    # makes vectors of. tanh x = e / (e + 2) with e = exp(2 x) - 1, which
-    # loses nothing for small x. exp is 2^n times a power series in the rest r.
-    # From x = 10 on, all is 1.
-    x2 = 20.0 if x2 > 20.0 else x2
-    n = np.floor(x2 * 1.4426950408889634 + 0.5)
-    r = x2 - n * 0.6931471805599453
-    p = 1 / 40320 + r / 362880
-    p = 1 / 720 + r * (1 / 5040 + r * p)
-    p = 1 / 24 + r * (1 / 120 + r * p)
-    p = 1 / 2 + r * (1 / 6 + r * p)
-    power = _as_float64((np.int64(n) + 1023) << 52)
-    e = power * (r + r * r * p) + (power - 1.0)
-    return e / (e + 2.0)
-
-
-@intrinsic
-def _as_float64(typing_context, bits):
-    """The number that 64 bits stand for."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
 
 
 class _Notice(event.Listener):

@@ -16,17 +16,20 @@ Authors
 
 import numpy as np
 
-from speechbrain_cwrnn.vectors import (
+from speechbrain_cwrnn.activations import (
     RELU,
     TANH,
     activate,
+    sigmoid,
+    sigmoid_row,
+    slope,
+    tanh,
+)
+from speechbrain_cwrnn.vectors import (
     add_product,
     array_at,
     jit_any_order,
     jit_ordered,
-    sigmoid,
-    slope,
-    tanh,
 )
 
 
@@ -80,9 +83,8 @@ def forward_lanes(h0, mask, z, h, weight, where, groups):
                 add_product(new, weight, state, top, C * end, first, k)
                 activate(new, top, top + size, lanes, f)
                 if gated:
-                    for u in range(top, top + size):
-                        for lane in range(lanes):
-                            new[u + size, lane] = sigmoid(new[u + size, lane])
+                    for u in range(top + size, C * end):
+                        sigmoid_row(new, u, 0, lanes)
                     for lane in range(n):
                         row = place[g] + sequences[lane] * layout[g, 1]
                         for u in range(C * size):

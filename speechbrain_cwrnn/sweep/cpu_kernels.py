@@ -12,14 +12,9 @@ Authors
 
 import numpy as np
 
+from speechbrain_cwrnn.activations import activate, sigmoid_row, slope
 from speechbrain_cwrnn.panels import add_panels
-from speechbrain_cwrnn.vectors import (
-    activate,
-    array_at,
-    jit_ordered,
-    sigmoid,
-    slope,
-)
+from speechbrain_cwrnn.vectors import array_at, jit_ordered
 
 
 @jit_ordered
@@ -38,8 +33,7 @@ def forward(mask, z, state, weight, options):
         activate(new, 0, B, k, f)
         for b in range(B):
             if gated:
-                for u in range(k):
-                    new[b, k + u] = sigmoid(new[b, k + u])
+                sigmoid_row(new, b, k, 2 * k)
                 for u in range(columns):
                     z[b, n, u] = new[b, u]
                 for u in range(k):
