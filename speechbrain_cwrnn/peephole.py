@@ -141,6 +141,8 @@ class Recurrence(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         """Keeps all but z."""
         ctx.mark_non_differentiable(output[2])
+        # Of the gates, that would be as large as they are.
+        ctx.set_materialize_grads(False)
         *tensors, ctx.activation = inputs[1:]
         ctx.save_for_backward(*tensors, *output)
 
@@ -154,16 +156,11 @@ class Recurrence(torch.autograd.Function):
                 "derivatives)."
             )
         weight, peepholes, h0, c0, h, c, gates = ctx.saved_tensors
-        h_before, c_before = (
-            torch.cat([first.unsqueeze(2), states[:, :, :-1]], dim=2)
-            for first, states in ((h0, h), (c0, c))
-        )
-        tensors = dh, dc, weight, peepholes, c_before, c, gates
+        dh, dc = (h.new_zeros(h.shape) if d is None else d for d in (dh, dc))
+        tensors = dh, dc, weight, peepholes, c0, c, gates
         run = _engine(*tensors).loop_backward
-        dz, dh0, dc0 = run(*tensors, ACTIVATIONS[ctx.activation])
-        dz_i, dz_f, _, dz_o = dz.chunk(4, -1)
-        products = dz_i * c_before, dz_f * c_before, dz_o * c
-        dpeepholes = torch.stack([p.sum((1, 2)) for p in products], dim=1)
+        dz, dpeepholes, dh0, dc0 = run(*tensors, ACTIVATIONS[ctx.activation])
+        h_before = _before(h0, h)
         dweight = dz.flatten(1, 2).mT @ h_before.flatten(1, 2)
         return dz, dweight, dpeepholes, dh0, dc0, None
 
@@ -180,6 +177,11 @@ class Recurrence(torch.autograd.Function):
 
         outputs = Recurrence.apply(*map(join, tensors, in_dims), activation)
         return tuple(y.unflatten(0, (N, -1)) for y in outputs), (0, 0, 0)
+
+
+def _before(first, states):
+    """The state before each step [R, B, T, H]."""
+    return torch.cat([first.unsqueeze(2), states[:, :, :-1]], dim=2)
 
 
 def _engine(*tensors):
@@ -211,8 +213,8 @@ def loop(z, weight, peepholes, h0, c0, activation):
     return tuple(states.movedim(0, 2) for states in (h, c, gates))
 
 
-def loop_backward(dh, dc, weight, peepholes, c_before, c, gates, activation):
-    """Gradients of z, h0 and c0.
+def loop_backward(dh, dc, weight, peepholes, c0, c, gates, activation):
+    """Gradients of z, the peepholes, h0 and c0.
 
     What does not need the neighbouring step is computed for all steps together,
     which autograd would not do.
@@ -221,6 +223,7 @@ def loop_backward(dh, dc, weight, peepholes, c_before, c, gates, activation):
     shift, scale, rate = activation
     p_i, p_f, p_o = peepholes[:, :, None, None].unbind(1)
     i, f, g, o = gates.chunk(4, -1)
+    c_before = _before(c0, c)
     y = torch.tanh(rate * c)
     # What the gradients of h and c at a step are multiplied by.
     o_by_h = (shift + scale * y) * o * (1 - o)
@@ -244,4 +247,7 @@ def loop_backward(dh, dc, weight, peepholes, c_before, c, gates, activation):
         torch.mul(dh_t, o_by_h_t, out=dz_o)
         torch.bmm(dz_t, weight, out=dh0)
         dc0.mul_(c_by_c_t)
-    return dz, dh0, dc0
+    dz_i, dz_f, _, dz_o = dz.chunk(4, -1)
+    products = dz_i * c_before, dz_f * c_before, dz_o * c
+    dpeepholes = torch.stack([p.sum((1, 2)) for p in products], dim=1)
+    return dz, dpeepholes, dh0, dc0

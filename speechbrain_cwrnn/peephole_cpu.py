@@ -25,14 +25,16 @@ def loop(z, weight, peepholes, h0, c0, activation):
     return h, c, gates
 
 
-def loop_backward(dh, dc, weight, peepholes, c_before, c, gates, activation):
-    """Gradients of z, h0 and c0."""
+def loop_backward(dh, dc, weight, peepholes, c0, c, gates, activation):
+    """Gradients of z, the peepholes, h0 and c0."""
     dz = gates.new_empty(gates.shape)
-    dh0, dc0 = (c.new_empty(*c.shape[:2], c.shape[-1]) for _ in range(2))
+    dh0, dc0 = (c.new_empty(c0.shape) for _ in range(2))
+    # Of each sequence, whose replica's others may be another thread's.
+    dpeepholes = c.new_empty(*c.shape[:2], *peepholes.shape[1:])
     weights = _pad_units(_pad_units(weight).mT, 4).mT, _pad_units(peepholes)
-    tensors = dh, dc, c_before, c, gates, dz, dh0, dc0
+    tensors = dh, dc, c0, c, gates, dz, dpeepholes, dh0, dc0
     _run(_loop_backward, weights, tensors, activation)
-    return dz, dh0, dc0
+    return dz, dpeepholes.sum(1), dh0, dc0
 
 
 def _pad_units(tensor, parts=1):
@@ -108,10 +110,11 @@ def _loop_backward(
     peepholes,
     dh,
     dc,
-    c_before,
+    c0,
     c,
     gates,
     dz,
+    dpeepholes,
     dh0,
     dc0,
     chunk,
@@ -126,13 +129,15 @@ def _loop_backward(
     new, out = np.zeros((B, 4 * P), dh.dtype), np.zeros((B, P), dh.dtype)
     # From the next step.
     dstate, dcell = np.zeros((B, P), dh.dtype), np.zeros((B, P), dh.dtype)
-    p = peepholes[r]
+    p, dp = peepholes[r], dpeepholes[r, first:end]
+    dp[:] = 0
     for t in range(dh.shape[2] - 1, -1, -1):
         for b in range(B):
             s = first + b
             for u in range(k):
                 out[b, u] = rate * c[r, s, t, u]
             tanh_row(out, b, 0, P)
+            c_before = c0[r, s] if t == 0 else c[r, s, t - 1]
             for u in range(k):
                 i, f = gates[r, s, t, u], gates[r, s, t, k + u]
                 g, o = gates[r, s, t, 2 * k + u], gates[r, s, t, 3 * k + u]
@@ -142,12 +147,15 @@ def _loop_backward(
                 of_c = dc[r, s, t, u] + dcell[b, u] + of_o * p[2, u]
                 of_c += of_h * o * scale * rate * (one - y * y)
                 of_i = of_c * g * i * (one - i)
-                of_f = of_c * c_before[r, s, t, u] * f * (one - f)
+                of_f = of_c * c_before[u] * f * (one - f)
                 new[b, u] = of_i
                 new[b, P + u] = of_f
                 new[b, 2 * P + u] = of_c * i * (one - g * g)
                 new[b, 3 * P + u] = of_o
                 dcell[b, u] = of_c * f + of_i * p[0, u] + of_f * p[1, u]
+                dp[b, 0, u] += of_i * c_before[u]
+                dp[b, 1, u] += of_f * c_before[u]
+                dp[b, 2, u] += of_o * c[r, s, t, u]
             for gate in range(4):
                 for u in range(k):
                     dz[r, s, t, gate * k + u] = new[b, gate * P + u]

@@ -97,6 +97,22 @@ class TestGradients:
             outputs_and_gradients(plain, *tensors),
         )
 
+    @pytest.mark.parametrize("used", ["output", "c"])
+    def test_one_of_them(self, double, loops, used):
+        """Where the loss is of the output alone, or of the last cell."""
+        ours, plain = PeepholeLSTM(5, 3), Plain(5, 3)
+        plain.load_state_dict(ours.state_dict())
+        gradients = []
+        for network in (ours, plain):
+            torch.manual_seed(0)
+            x, hx = torch.randn(2, 9, 3), torch.zeros(2, 1, 2, 5)
+            output, (_, c) = network(x, tuple(hx))
+            loss = {"output": output, "c": c}[used].square().sum()
+            loss.backward()
+            named = network.named_parameters()
+            gradients.append({name: p.grad for name, p in named})
+        assert_equal(*gradients)
+
     @pytest.mark.parametrize("number", [1, 3])
     @pytest.mark.parametrize("H", [1, 8, 21])
     def test_rounding(self, loops, monkeypatch, number, H):
