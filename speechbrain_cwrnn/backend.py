@@ -111,7 +111,7 @@ def choose_name(backend, x, groups):
     if not (runs and compiles()):
         return "eager"
     sizes, cell = groups.group_sizes, groups.cell
-    if _is_little(x.shape[:-1].numel(), groups.periods, sizes, cell):
+    if _is_little(B, R * B * x.shape[-2], groups.periods, sizes, cell):
         return "stepwise"
     is_large = R * B * cell.columns * max(sizes) ** 2 > LARGE
     is_shared = R * B >= ROWS * torch.get_num_threads()
@@ -127,10 +127,11 @@ def check_backend(backend):
 
 # Calls of a stream are short, so that it is computed once for them.
 @lru_cache
-def _is_little(steps, periods, group_sizes, cell):
+def _is_little(B, steps, periods, group_sizes, cell):
     """Whether there is so little to compute that a sweep was measured to take
     longer: in so many steps, of all sequences, less than its calls cost; or at
-    each step, for groups of a few units.
+    each step, for groups of a few units, or for so few sequences B that have
+    their weights in common.
 
     Of a gated cell, the candidates alone are counted; it is more arithmetic for
     each multiplication.
@@ -139,8 +140,14 @@ def _is_little(steps, periods, group_sizes, cell):
     for period, k in zip(periods, group_sizes):
         step += k * senders / period
         senders -= k
-    most, least = (600_000, 100) if cell.gated else (2_000_000, 200)
-    return step * steps <= most * G or step <= least * (G - 1)
+    most, least, few = 2_000_000, 200, 1000
+    if cell.gated:
+        most, least, few = 600_000, 100, 300
+    return (
+        step * steps <= most * G
+        or step <= least * (G - 1)
+        or step * B <= few * G
+    )
 
 
 def suits_numba(x):
@@ -167,10 +174,9 @@ def _fault_of_numba():
     try:
         # All at once, so that numba makes the same of all: its settings may
         # change later.
-        vectors, panels, *_ = (
+        panels, *_ = (
             import_module(f"speechbrain_cwrnn.{name}")
             for name in (
-                "vectors",
                 "panels",
                 "stepwise.cpu_kernels",
                 "sweep.cpu_kernels",
@@ -187,4 +193,4 @@ def _fault_of_numba():
         # Not installed; or not whole; not made for this numpy; too old; set up
         # wrongly by the environment.
         return f"{type(error).__name__}: {error}"
-    return vectors.find_fault() or panels.find_fault()
+    return panels.find_fault()

@@ -107,12 +107,17 @@ def add_panels(totals, left, panels, stop):
 
 
 def find_fault():
-    """What is wrong with a product that numba compiles; None if it is right."""
-    weight = np.full((1, 1, WIDTH * REGISTER // 4), 3, np.float32)
-    totals = np.full((MANY, weight.shape[2]), 3, np.float32)
-    try:
-        add_panels(totals, totals.copy(), cut_panels(weight, MANY)[0], 1)
-    except (RuntimeError, NumbaError) as error:
-        # As in `vectors`.
-        return f"{type(error).__name__}: {error}"
-    return None if (totals == 12).all() else f"3 + 3 * 3 was {totals[0, 0]}"
+    """What is wrong with products that numba compiles, of a narrow matrix and
+    of one in panels; None if they are right."""
+    for columns in (VECTOR, WIDTH * REGISTER // 4):
+        weight = np.full((1, 1, columns), 3, np.float32)
+        totals = np.full((MANY, columns), 3, np.float32)
+        try:
+            add_panels(totals, totals.copy(), cut_panels(weight, MANY)[0], 1)
+        except (RuntimeError, NumbaError) as error:
+            # Compiling is switched off, or there is no place for what is
+            # compiled; numba does not know what is written here.
+            return f"{type(error).__name__}: {error}"
+        if (totals != 12).any():
+            return f"3 + 3 * 3 was {totals[0, 0]}"
+    return None

@@ -244,15 +244,17 @@ class ClockworkRNN(nn.Module):
         _, weight_hh, _ = self._get_parameters(suffix)
         return dense_weight(weight_hh)
 
-    def engine(self, batch_size=1, steps=100):
+    def engine(self, batch_size=1, steps=100, num_copies=1):
         """The engine that the layer runs on, where it is and in its dtype.
 
         Arguments
         ---------
         batch_size : int
-            Number of sequences, over all copies in an `Ensemble`.
+            Number of sequences.
         steps : int
             Number of their steps.
+        num_copies : int
+            Number of copies in an `Ensemble`, each with so many sequences.
 
         Returns
         -------
@@ -266,8 +268,9 @@ class ClockworkRNN(nn.Module):
         """
         batch_size = check_integer("batch_size", batch_size, least=0)
         steps = check_integer("steps", steps, least=1)
+        num_copies = check_integer("num_copies", num_copies, least=1)
         x = self.weight_ih_l0.new_empty(())
-        x = x.expand(batch_size, steps, self.input_size)
+        x = x.expand(num_copies, batch_size, steps, self.input_size)
         groups = Groups(self.periods, self.group_sizes, 0, self._cell)
         return choose_name(self.backend, x, groups)
 

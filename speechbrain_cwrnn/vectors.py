@@ -16,11 +16,9 @@ from functools import cache, partial
 from importlib.resources import files
 
 import numba
-import numpy as np
 import torch
 from llvmlite import ir
 from numba.core import cgutils, event, types
-from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
 logger = logging.getLogger(__name__)
@@ -121,21 +119,6 @@ def array_at(address, shape, array):
 def empty_array(dtype):
     """An array of nothing, in a dtype of PyTorch, for `array_at`."""
     return torch.empty(0, dtype=dtype).numpy()
-
-
-def find_fault():
-    """What is wrong with a product that numba compiles; None if it is right."""
-    totals, weights, values = (
-        np.full(shape, 3, np.float32)
-        for shape in ((1, VECTOR), (1, 1), (1, VECTOR))
-    )
-    try:
-        add_product(totals, weights, values, 0, 1, 0, 1)
-    except (RuntimeError, NumbaError) as error:
-        # Compiling is switched off, or there is no place for what is compiled;
-        # numba does not know what is written here.
-        return f"{type(error).__name__}: {error}"
-    return None if (totals == 12).all() else f"3 + 3 * 3 was {totals[0, 0]}"
 
 
 def adder(rows, vectors, size=None, ahead=None):

@@ -350,6 +350,14 @@ class TestTraining:
         assert mse.tolist() == pytest.approx([2 / 3, 4 / 3])
 
 
+def test_engine(recipe):
+    """It is told for networks with a sequence each, in which that is another
+    one than with all sequences in a single network."""
+    network = speechbrain_cwrnn.ClockworkRNN(31, input_size=0, periods=[1])
+    assert recipe.train.find_engine(network, 999, 999) == "stepwise"
+    assert network.engine(999, 999) == "cpu"
+
+
 @pytest.mark.parametrize(
     "last, title, top",
     [

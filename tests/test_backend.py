@@ -47,16 +47,38 @@ class TestChoose:
         ],
     )
     def test_auto(self, monkeypatch, B, T, periods, sizes, gated, engine):
-        """By what there is to compute, wherever sequences stand."""
+        """By what there is to compute."""
         monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
         groups = Groups(periods, sizes, 0, Cell(gated=gated))
         x = torch.zeros(B, T, 3)
         assert choose_name("auto", x, groups) == engine
         assert choose_name("auto", x.unsqueeze(0), groups) == engine
-        assert choose_name("auto", x.unsqueeze(1), groups) == engine
         assert choose_name("auto", x.double(), groups) == engine
         assert choose_name("auto", x.bfloat16(), groups) == "eager"
         assert choose_name("eager", x, groups) == "eager"
+
+    @pytest.mark.parametrize(
+        "B, periods, sizes, gated, engine",
+        [
+            # 1000 at each step for each group, or 500 for each of two
+            # sequences, which are done side by side with those of others.
+            (1, (1,), (31,), False, "stepwise"),
+            (1, (1,), (32,), False, "cpu"),
+            (2, (1,), (22,), False, "stepwise"),
+            (2, (1,), (23,), False, "cpu"),
+            (1, (1, 2), (25, 33), False, "stepwise"),
+            (1, (1, 2), (25, 34), False, "cpu"),
+            (1, (1,), (17,), True, "stepwise"),
+            (1, (1,), (18,), True, "cpu"),
+        ],
+    )
+    def test_copies(self, B, periods, sizes, gated, engine):
+        """With weights of its own, a sequence is not worth a sweep so soon."""
+        groups = Groups(periods, sizes, 0, Cell(gated=gated))
+        x = torch.zeros(1, 1, 1, 1)
+        assert choose_name("auto", x.expand(999, B, 999, 3), groups) == engine
+        x = x.expand(1, 999 * B, 999, 3)
+        assert choose_name("auto", x, groups) == "cpu"
 
     def test_forced(self):
         """However large or small the network."""
@@ -82,6 +104,9 @@ class TestChoose:
         net = ClockworkRNN(128, input_size=3)
         assert [net.engine(B) for B in (1, 999)] == ["stepwise", "cpu"]
         assert [net.engine(9, T) for T in (1, 9999)] == ["stepwise", "cpu"]
+        small = ClockworkRNN(31, input_size=3, periods=[1])
+        assert small.engine(1, 999, num_copies=999) == "stepwise"
+        assert small.engine(999, 999) == "cpu"
         assert net.bfloat16().engine() == "eager"
         net.backend = "cpu"
         with pytest.raises(ValueError, match="'cpu' with torch.bfloat16"):
@@ -117,15 +142,11 @@ WITHOUT = {
     "switched off": ("os.environ['NUMBA_DISABLE_JIT'] = '1'", "Error: "),
     "cannot compile": (
         "from numba.core.errors import TypingError; "
-        "from speechbrain_cwrnn import vectors; "
-        "vectors.add_product = Mock(side_effect=TypingError('no such type'))",
+        "from speechbrain_cwrnn import panels; "
+        "panels.add_panels = Mock(side_effect=TypingError('no such type'))",
         "TypingError: no such type",
     ),
     "wrong": (
-        "from speechbrain_cwrnn import vectors; vectors.add_product = Mock()",
-        "3 + 3 * 3 was 3.0",
-    ),
-    "wrong in panels": (
         "from speechbrain_cwrnn import panels; panels.add_panels = Mock()",
         "3 + 3 * 3 was 3.0",
     ),

@@ -79,6 +79,15 @@ def test_find_fault(monkeypatch):
     assert panels.find_fault() is None
     monkeypatch.setattr(panels, "add_panels", lambda *args: None)
     assert panels.find_fault() == "3 + 3 * 3 was 3.0"
+    columns = []
+
+    def add(totals, left, weight, stop):
+        columns.append(weight.shape[2])
+        totals += 9
+
+    monkeypatch.setattr(panels, "add_panels", add)
+    assert panels.find_fault() is None
+    assert columns == [8, panels.WIDTH * panels.REGISTER // 4]
 
     def refuse(*args):
         raise TypingError("no such register")

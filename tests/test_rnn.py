@@ -513,6 +513,13 @@ class TestLayer:
         with pytest.raises(ValueError, match="steps=.*: expected an int"):
             make().engine(steps=steps)
 
+    @pytest.mark.parametrize("num_copies", [0, "all"])
+    def test_no_copies(self, num_copies):
+        """Nor of an ensemble of none."""
+        message = "num_copies=.*: expected an int"
+        with pytest.raises(ValueError, match=message):
+            make().engine(num_copies=num_copies)
+
     def test_four_dimensions(self):
         """(batch, time, a, b) is read as (batch, time, a * b)."""
         net = ClockworkRNN(8, input_shape=(None, None, 2, 3))

@@ -138,7 +138,7 @@ def dataio_prep(targets):
 def find_engine(network, num_networks, steps):
     """What computes the steps of the networks."""
     engines = {
-        module.engine(num_networks, steps)
+        module.engine(1, steps, num_networks)
         for module in network.modules()
         if isinstance(module, ClockworkRNN)
     }
